@@ -1,0 +1,1 @@
+"""Live widgets for JupyterLab, backed by obslab's datasets."""
