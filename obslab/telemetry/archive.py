@@ -1,0 +1,220 @@
+"""The archive: a folder that holds every sample once, read as Datasets while a collector writes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obslab.errors import NoArchiveError, NoStreamError
+from obslab.tables import hold
+from obslab.telemetry import codec
+from obslab.telemetry.hot import Batch, HotStore, Refusal
+from obslab.times import Instant, as_ns, from_ns
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_FILE = "hot.db"
+_PAGE = 50_000
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Decoded samples of one stream: ``values`` has shape (time, components), NaN is missing."""
+
+    stream: Stream
+    components: tuple[str, ...]
+    units: str
+    time_ns: NDArray[np.int64]
+    arrival_ns: NDArray[np.int64]
+    values: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+
+
+class Archive:
+    """Open one with ``open_archive``; every method may be called from any thread."""
+
+    def __init__(self, path: Path, *, write: bool = False) -> None:
+        self.path = Path(path)
+        self._held: IO[str] | None = None
+        if write:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._held = hold(self.path / "lock", f"archive {self.path}")
+        elif not (self.path / _FILE).exists():
+            raise NoArchiveError(
+                f"{self.path} is not an archive (it has no {_FILE}); `obslab collect` makes one", path=self.path
+            )
+        self._hot = HotStore(self.path / _FILE, readonly=not write)
+
+    @property
+    def id(self) -> str:
+        return self._hot.id
+
+    def add(self, batch: Batch) -> Counter[str]:
+        """Store a batch durably, all of it or nothing; see ``HotStore.add``."""
+        return self._hot.add(batch)
+
+    def waiting(self, meta_topic: str) -> list[tuple[int, Refusal]]:
+        """Messages of one instrument that came before their metadata, with their row ids."""
+        return self._hot.waiting(meta_topic)
+
+    def streams(self) -> list[Stream]:
+        """What the archive holds, in order."""
+        return list(self._hot.streams())
+
+    def metas(self, stream: Stream) -> tuple[Meta, ...]:
+        """Metadata versions of a stream's instrument, oldest first."""
+        return self.all_metas().get(stream.meta_topic, ())
+
+    def all_metas(self) -> dict[str, tuple[Meta, ...]]:
+        """Metadata versions of every instrument, by the topic they came on."""
+        return self._hot.metas()
+
+    def counters(self) -> dict[Stream | None, Counter[str]]:
+        """Messages counted since the archive began, by stream; those not understood under None."""
+        return self._hot.counters()
+
+    def span(self, stream: Stream) -> tuple[int, int] | None:
+        """Times of the first and last sample in ns; None when there is none."""
+        row_id = self._hot.streams().get(stream)
+        query = "SELECT min(time_ns), max(time_ns) FROM sample WHERE stream = ?"
+        with self._hot.lock:
+            first, last = self._hot.connection.execute(query, (row_id,)).fetchone()
+        return None if first is None else (int(first), int(last))
+
+    def readings(self, stream: Stream, begin_ns: int, end_ns: int) -> Readings:
+        """Samples of ``[begin, end)`` as arrays in order of time."""
+        row_id = self._hot.streams().get(stream)
+        query = """SELECT time_ns, arrival_ns, body FROM sample
+                   WHERE stream = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns"""
+        with self._hot.lock:
+            rows = self._hot.connection.execute(query, (row_id, begin_ns, end_ns)).fetchall()
+        return _decode(stream, self.metas(stream), rows)
+
+    def follow(self, after: int) -> Iterator[tuple[int, Readings]]:
+        """What was stored since row ``after``, in order of storing, with the row to go on from.
+
+        Late samples come too, whatever their time: this is how a live view sees gaps close.
+        """
+        streams = {row_id: stream for stream, row_id in self._hot.streams().items()}
+        query = "SELECT id, stream, time_ns, arrival_ns, body FROM sample WHERE id > ? ORDER BY id LIMIT ?"
+        while True:
+            with self._hot.lock:
+                rows = self._hot.connection.execute(query, (after, _PAGE)).fetchall()
+            if not rows:
+                return
+            after = rows[-1][0]
+            if missing := {row[1] for row in rows} - set(streams):  # a stream that began just now
+                streams.update((row_id, stream) for stream, row_id in self._hot.streams().items() if row_id in missing)
+            for row_id in dict.fromkeys(row[1] for row in rows):
+                stream = streams[row_id]
+                yield after, _decode(stream, self.metas(stream), [row[2:] for row in rows if row[1] == row_id])
+
+    def last_row(self) -> int:
+        """The newest row, for ``follow``."""
+        with self._hot.lock:
+            return int(self._hot.connection.execute("SELECT coalesce(max(id), 0) FROM sample").fetchone()[0])
+
+    def dataset(
+        self,
+        station: str,
+        instrument: str,
+        begin: Instant | None = None,
+        end: Instant | None = None,
+        *,
+        samplerate: str | None = None,
+    ) -> xr.Dataset:
+        """Samples of ``[begin, end)`` on dimension ``time``, one variable for each component.
+
+        Also ``arrival`` (when each reached the archive) and, for a scalar, the instrument's ``quality``.
+        Without ``samplerate`` the instrument's fastest is taken. Raises NoStreamError.
+        """
+        from obslab.telemetry.datasets import samples_dataset
+
+        stream = self._find(station, instrument, samplerate)
+        readings = self.readings(
+            stream,
+            as_ns(begin) if begin is not None else -(2**63),
+            as_ns(end) if end is not None else 2**63 - 1,
+        )
+        metas = self.metas(stream)
+        return samples_dataset(readings, metas[-1] if metas else None)
+
+    def rejected(self) -> xr.Dataset:
+        """The messages that are not samples, with their bytes and the reason."""
+        from obslab.telemetry.datasets import REJECTED
+
+        query = "SELECT arrival_ns, topic, payload, reason, times FROM rejected ORDER BY id"
+        with self._hot.lock:
+            rows = self._hot.connection.execute(query).fetchall()
+        arrival, topic, payload, reason, times = zip(*rows, strict=True) if rows else ((),) * 5
+        return REJECTED.build(
+            arrival=from_ns(np.array(arrival, dtype=np.int64)),
+            topic=np.array(topic, dtype=str),
+            payload_hex=np.array([bytes(one).hex() for one in payload], dtype=str),
+            reason=np.array(reason, dtype=str),
+            times=np.array(times, dtype=np.int64),
+        )
+
+    def close(self) -> None:
+        self._hot.close()
+        if self._held:
+            self._held.close()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Archive of {len(self.streams())} streams>"
+
+    def _find(self, station: str, instrument: str, samplerate: str | None) -> Stream:
+        held = self.streams()
+        fits = [
+            stream
+            for stream in held
+            if (stream.station, stream.instrument) == (station.upper(), instrument)
+            and samplerate in (None, stream.samplerate)
+        ]
+        if not fits:
+            raise NoStreamError(
+                f"archive {self.path} has no stream {station} {instrument} {samplerate or ''}".rstrip()
+                + f"; it has {', '.join(map(str, held)) or 'none yet'}",
+                held=held,
+            )
+        return min(fits, key=lambda stream: stream.cadence_s)
+
+
+def open_archive(path: str | Path, *, write: bool = False) -> Archive:
+    """The archive in a folder, to read (any number may, while a collector writes) or to write.
+
+    Raises NoArchiveError when there is none to read, NewerVersionError when a newer obslab wrote it.
+    """
+    return Archive(Path(path), write=write)
+
+
+def _decode(stream: Stream, versions: tuple[Meta, ...], rows: list[tuple[int, int, bytes]]) -> Readings:
+    """Bodies to numbers, each by the metadata version in force at its time."""
+    times = np.array([row[0] for row in rows], dtype=np.int64)
+    edges = np.array([meta.valid_from_ns for meta in versions], dtype=np.int64)
+    version = np.searchsorted(edges, times, side="right") - 1
+    used = [versions[place] for place in np.unique(version)] or list(versions[-1:])
+    components = tuple(dict.fromkeys(name for meta in used for name in meta.components))
+    values = np.full((times.size, len(components)), np.nan)
+    quality = np.zeros(times.size, dtype=np.uint8)
+    for place in np.unique(version):
+        meta, chosen = versions[place], np.flatnonzero(version == place)
+        columns = [components.index(name) for name in meta.components]
+        decoded, figures = codec.unpack(meta, b"".join([rows[row][2] for row in chosen]))
+        values[np.ix_(chosen, columns)], quality[chosen] = decoded, figures
+    arrivals = np.array([row[1] for row in rows], dtype=np.int64)
+    units = used[0].units if used else ""
+    return Readings(stream, components, units, times, arrivals, values, quality)

@@ -1,0 +1,63 @@
+"""The Datasets of telemetry: every variable declared once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from obslab.schema import Schema, Var
+from obslab.times import from_ns
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from obslab.telemetry.archive import Readings
+    from obslab.telemetry.sample import Meta
+
+SAMPLES = Schema(
+    "samples",
+    {
+        "time": Var(("time",), "datetime64[ns]", "", "Time of the sample by the station's clock."),
+        "arrival": Var(("time",), "datetime64[ns]", "", "When the message reached the archive."),
+        "quality": Var(("time",), "uint8", "1", "Quality figure given by a scalar instrument.", optional=True),
+    },
+)
+"""Samples of one stream in order of time; ``samples_schema`` adds its components."""
+
+REJECTED = Schema(
+    "rejected",
+    {
+        "arrival": Var(("message",), "datetime64[ns]", "", "When the message first reached the archive."),
+        "topic": Var(("message",), "str", "", "Topic it was sent to."),
+        "payload_hex": Var(("message",), "str", "", "Its bytes as they came, in hexadecimal."),
+        "reason": Var(("message",), "str", "", "Why it was not taken as a sample."),
+        "times": Var(("message",), "int64", "1", "How often the same bytes came."),
+    },
+)
+"""Messages kept but not understood, in order of arrival."""
+
+
+def samples_schema(components: tuple[str, ...], units: str) -> Schema:
+    """``SAMPLES`` with one variable for each component."""
+    return SAMPLES.plus(
+        **{name: Var(("time",), "float64", units, f"Component {name}; NaN is missing.") for name in components}
+    )
+
+
+def samples_dataset(readings: Readings, meta: Meta | None) -> xr.Dataset:
+    """Decoded samples as a Dataset; station and instrument facts are its attributes."""
+    stream = readings.stream
+    columns: dict[str, Any] = {name: readings.values[:, i] for i, name in enumerate(readings.components)}
+    if meta is not None and meta.kind == "scalar":
+        columns["quality"] = readings.quality
+    facts: dict[str, Any] = {
+        "station": stream.station,
+        "instrument": stream.instrument,
+        "samplerate": stream.samplerate,
+        "cadence_s": stream.cadence_s,
+    }
+    if meta is not None:
+        known = ("site", "sensor", "orientation", "latitude_deg", "longitude_deg", "elevation_m", "delay_s", "attribution")
+        facts |= {name: value for name in known if (value := getattr(meta, name)) not in (None, "")}
+    return samples_schema(readings.components, readings.units).build(
+        facts, time=from_ns(readings.time_ns), arrival=from_ns(readings.arrival_ns), **columns
+    )

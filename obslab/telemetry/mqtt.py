@@ -1,0 +1,179 @@
+"""A link to a broker: paho's client on its own thread, with its traps closed.
+
+Every callback is guarded, since an exception in one ends paho's thread while ``is_connected()``
+stays true. A first connection that fails is tried again like a lost one.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as paho
+
+from obslab.config import Broker
+from obslab.errors import BrokerError, ConfigError
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 10  # as in the paper: a dead link is unnoticed for no longer than this, twice at worst
+_RETRY_S = (1, 15)
+_INFLIGHT = 1000  # paho's 20 would stall a publisher at 20 messages for each round trip over a satellite
+
+Arrived = Callable[[paho.MQTTMessage, int], None]
+
+
+@dataclass(frozen=True)
+class LinkState:
+    """How a link is: ``detail`` is one line for people, ``since_s`` is Unix time of the last change."""
+
+    connected: bool
+    detail: str
+    since_s: float
+    refused: bool = False
+    losses: int = 0
+
+
+class Link:
+    """One connection, kept: ``start`` returns at once, the state tells what became of it.
+
+    ``on_message(message, arrival_ns)`` and ``on_up(session_present)`` run on paho's thread and must
+    be quick. With ``manual_ack`` a message counts as delivered only when ``ack`` was called.
+    """
+
+    def __init__(
+        self,
+        address: Broker,
+        client_id: str,
+        *,
+        topics: tuple[str, ...] = (),
+        on_message: Arrived | None = None,
+        on_up: Callable[[bool], None] | None = None,
+        on_published: Callable[[int], None] | None = None,
+        clean_session: bool = True,
+        manual_ack: bool = False,
+    ) -> None:
+        self.address = address
+        self._topics, self._on_message, self._on_up, self._on_published = topics, on_message, on_up, on_published
+        self._state = LinkState(False, f"connecting to {address.url}", time.time())
+        self._changed = threading.Condition()
+        self._generation = 0
+        self._ending = False
+        self.client = client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2, client_id, clean_session=clean_session, manual_ack=manual_ack
+        )
+        client.on_connect, client.on_disconnect = self._connected, self._lost
+        client.on_connect_fail = self._failed
+        client.on_message, client.on_publish = self._arrived, self._published
+        client.max_inflight_messages_set(_INFLIGHT)
+        client.reconnect_delay_set(*_RETRY_S)
+        if address.user:
+            client.username_pw_set(address.user, address.password)
+        if address.tls:
+            try:
+                client.tls_set(ca_certs=str(address.ca) if address.ca else None)
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigError(f"OBSLAB_MQTT_CA names {address.ca}, which cannot be used: {error}") from error
+
+    def start(self) -> None:
+        """Begin to connect, in the background; lost links are taken up again with a growing pause."""
+        self.client.connect_async(self.address.host, self.address.port, keepalive=KEEP_ALIVE_S)
+        self.client.loop_start()
+
+    def stop(self) -> None:
+        """Say goodbye and end the thread."""
+        self._ending = True
+        self.client.disconnect()
+        self.client.loop_stop()
+        self._change(LinkState(False, f"stopped; was on {self.address.url}", time.time()))
+
+    @property
+    def state(self) -> LinkState:
+        return self._state
+
+    @property
+    def generation(self) -> int:
+        """Counts lost connections: message ids of an earlier one mean nothing now."""
+        return self._generation
+
+    def wait(self, timeout_s: float) -> LinkState:
+        """The state as soon as it is connected or refused, or after the time-out."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state.connected or self._state.refused, timeout_s)
+            return self._state
+
+    def require(self, timeout_s: float) -> None:
+        """Raise BrokerError unless the link comes up in time."""
+        state = self.wait(timeout_s)
+        if not state.connected:
+            raise BrokerError(state.detail, address=self.address.url)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+        """Hand over a QoS 1 message; returns its id, which ``on_published`` gets at the PUBACK."""
+        return self.client.publish(topic, payload, qos=1, retain=retain).mid
+
+    def ack(self, messages: list[tuple[int, int]]) -> None:
+        """Acknowledge ``(generation, message id)``; ids of an earlier connection are passed over.
+
+        The broker gives those messages again, under ids of its own choosing: to acknowledge an old id
+        on a new connection could lose a message that has not been stored.
+        """
+        with self._changed:  # a connection cannot be lost in between
+            for generation, mid in messages:
+                if generation == self._generation:
+                    self.client.ack(mid, 1)
+
+    # ---- paho's thread
+
+    def _connected(self, _c: Any, _u: Any, flags: paho.ConnectFlags, reason: Any, _p: Any) -> None:
+        if reason.is_failure:
+            who = f"user {self.address.user!r}" if self.address.user else "an anonymous client"
+            hint = "check OBSLAB_MQTT_USER and OBSLAB_MQTT_PASSWORD"
+            detail = f"broker {self.address.url} refused {who}: {reason}; {hint}"
+            log.error("%s", detail)
+            self._change(LinkState(False, detail, time.time(), refused=True, losses=self._state.losses))
+            return
+        log.info("connected to %s", self.address.url)
+        if self._topics:
+            self.client.subscribe([(topic, 1) for topic in self._topics])
+        self._change(LinkState(True, f"connected to {self.address.url}", time.time(), losses=self._state.losses))
+        if self._on_up:
+            self._guard(self._on_up, flags.session_present)
+
+    def _lost(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
+        with self._changed:
+            self._generation += 1
+        if self._state.connected and not self._ending:
+            detail = f"lost broker {self.address.url} ({reason}); trying again"
+            log.warning("%s", detail)
+            self._change(LinkState(False, detail, time.time(), losses=self._state.losses + 1))
+
+    def _failed(self, _c: Any, _u: Any) -> None:
+        if not self._state.detail.startswith("no broker"):
+            detail = f"no broker answers at {self.address.url}; is it running? trying again"
+            log.warning("%s", detail)
+            self._change(LinkState(False, detail, self._state.since_s, losses=self._state.losses))
+
+    def _arrived(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
+        if self._on_message:
+            self._guard(self._on_message, message, time.time_ns())
+
+    def _published(self, _c: Any, _u: Any, mid: int, _r: Any, _p: Any) -> None:
+        if self._on_published:
+            self._guard(self._on_published, mid)
+
+    def _guard(self, callback: Callable[..., None], *arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception:  # anything: the network thread must live, and the log has the traceback
+            log.exception("a callback of the link to %s failed", self.address.url)
+
+    def _change(self, state: LinkState) -> None:
+        with self._changed:
+            self._state = state
+            self._changed.notify_all()

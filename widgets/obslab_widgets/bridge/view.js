@@ -1,0 +1,314 @@
+// One shown copy of the plot: a Bokeh document of its own that draws from the store, at most once an
+// animation frame.
+
+const RESIZE_MS = 250;
+const SELECTS = /^(BoxSelect|LassoSelect|PolySelect|Tap)Tool$/;
+const KEYS = {
+  ArrowLeft: [-0.1, 0, 1],
+  ArrowRight: [0.1, 0, 1],
+  ArrowUp: [0, 0.1, 1],
+  ArrowDown: [0, -0.1, 1],
+  "+": [0, 0, 0.8],
+  "-": [0, 0, 1.25],
+};
+
+class View {
+  constructor(store, el, label, signal) {
+    this.store = store;
+    this.stale = new Set(); // ids of models whose values are not drawn yet
+    this.movedRanges = new Set();
+    this.edition = 0;
+    this.document = null;
+    this.figures = [];
+    this.frames = 0;
+    this.panel = new Panel(el, store, label, { reset: () => this.reset(), clear: () => this.clearSelection() });
+    this.panel.plot.addEventListener("keydown", (event) => this.key(event));
+    this.panel.plot.addEventListener("focusin", () => this.nameTabStops()); // some are rendered late
+    watchTheme(() => this.apply(() => this.document && paintTheme(this.document)), signal);
+    store.views.add(this);
+    signal.addEventListener("abort", () => this.remove());
+  }
+
+  remove() {
+    this.removed = true;
+    this.store.views.delete(this);
+    cancelAnimationFrame(this.pending);
+    clearTimeout(this.resizing);
+    this.document?.clear();
+  }
+
+  async start(bokeh) {
+    this.bokeh = bokeh;
+    this.draw();
+    await this.building;
+  }
+
+  schedule() {
+    this.pending ||= requestAnimationFrame(() => {
+      this.pending = 0;
+      this.draw();
+    });
+  }
+
+  draw() {
+    this.panel.refresh();
+    if (!this.bokeh || this.removed) return;
+    if (this.edition !== this.store.edition) this.building ??= this.rebuild();
+    else this.apply(() => this.drawStale());
+  }
+
+  // Run `change` as the kernel's doing: what it does to a range is not a gesture of the user.
+  apply(change) {
+    this.applying = true;
+    try {
+      change();
+    } catch (error) {
+      this.panel.fail(error);
+    } finally {
+      this.applying = false;
+    }
+  }
+
+  drawStale() {
+    const ids = [...this.stale];
+    this.stale.clear();
+    for (const id of ids) {
+      const model = this.document?.get_model_by_id(id);
+      if (model) this.assign(model, this.store.valuesOf(id));
+    }
+    this.frames++;
+  }
+
+  assign(model, values) {
+    const ready = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, this.toBokeh(value)]));
+    if (model.type === "ColumnDataSource") {
+      model.data = { ...model.data, ...ready };
+      return;
+    }
+    if (model.type === "DataRange1d") model.have_updated_interactively = true; // or it follows the data again
+    model.setv(ready);
+  }
+
+  toBokeh(value) {
+    if (Array.isArray(value)) return value.map((item) => this.toBokeh(item));
+    if (!value?.nd) return value;
+    return this.bokeh.require("core/util/ndarray").ndarray(value.nd.buffer, value);
+  }
+
+  // The document
+
+  async rebuild() {
+    try {
+      while (this.edition !== this.store.edition && !this.removed) await this.swap();
+    } catch (error) {
+      this.panel.fail(error);
+    } finally {
+      this.building = null;
+    }
+    this.schedule();
+  }
+
+  // The new plot is laid out behind the old one and takes its place when it is drawn: no jump.
+  async swap() {
+    this.edition = this.store.edition;
+    const [oldDocument, oldMount] = [this.document, this.mount];
+    const mount = element("div", { class: "obslab-mount obslab-waiting" });
+    this.panel.plot.append(mount);
+    if (this.store.document) {
+      const { Document } = this.bokeh.require("document");
+      this.document = Document.from_json(JSON.parse(this.store.document));
+      this.stale = new Set([...this.store.values.keys(), ...this.store.user.keys()]);
+      this.findFigures();
+      this.apply(() => {
+        this.drawStale();
+        paintTheme(this.document);
+      });
+      const { add_document_standalone: add } = this.bokeh.require("embed/standalone");
+      const views = await add(this.document, mount);
+      this.viewOf = (figure) => views.find_one(figure);
+    }
+    oldDocument?.clear();
+    oldMount?.remove();
+    mount.classList.remove("obslab-waiting");
+    this.mount = mount;
+    if (this.removed) this.document?.clear();
+    else this.connect();
+  }
+
+  findFigures() {
+    this.figures = [...this.document._all_models.values()].filter((model) => model.type === "Figure");
+    this.ranges = [...new Set(this.figures.flatMap((figure) => [figure.x_range, figure.y_range]))].filter(
+      (range) => range.type !== "FactorRange",
+    );
+    this.home = new Map(this.ranges.map((range) => [range, { start: range.start, end: range.end }]));
+    for (const figure of this.figures) {
+      // BokehJS drops events without a word unless they are subscribed to.
+      figure.subscribed_events = new Set([...figure.subscribed_events, "selectiongeometry", "reset"]);
+    }
+    this.selecting = this.figures.filter((figure) => figure.toolbar.tools.some((tool) => SELECTS.test(tool.type)));
+    this.panel.clear.hidden = !this.selecting.length;
+  }
+
+  connect() {
+    if (!this.document) return;
+    this.document.on_event("selectiongeometry", (_, event) => {
+      if (event.final) this.store.ask("select", name(event.origin), { geometry: event.geometry });
+    });
+    // BokehJS's own reset tool goes back to where the document began; live plots have moved on.
+    this.document.on_event("reset", () => this.reset());
+    for (const range of this.ranges) {
+      for (const side of ["start", "end"]) range.properties[side].change.connect(() => this.rangeChanged(range));
+    }
+    for (const figure of this.figures) {
+      for (const side of ["inner_width", "inner_height"]) {
+        figure.properties[side].change.connect(() => this.tellSizes());
+      }
+    }
+    this.tellSizes();
+    this.nameTabStops();
+    setTimeout(() => this.nameTabStops(), 600); // tool buttons are rendered late
+  }
+
+  // Ranges
+
+  rangeChanged(range) {
+    if (this.applying) return;
+    if (range.type === "DataRange1d" && !range.have_updated_interactively) return; // follows its data
+    if (!this.movedRanges.size) queueMicrotask(() => this.tellRanges()); // start and end are one change
+    this.movedRanges.add(range);
+  }
+
+  tellRanges() {
+    const ranges = [...this.movedRanges];
+    this.movedRanges.clear();
+    if (!ranges.length || this.removed) return;
+    this.store.moved(ranges, this);
+    for (const figure of this.figures) {
+      if (ranges.includes(figure.x_range) || ranges.includes(figure.y_range)) {
+        this.store.ask("range", name(figure), limits(figure));
+      }
+    }
+  }
+
+  tellSizes() {
+    clearTimeout(this.resizing);
+    this.resizing = setTimeout(() => {
+      for (const figure of this.figures) {
+        if (figure.inner_width) this.store.ask("resize", name(figure), limits(figure));
+      }
+    }, RESIZE_MS);
+  }
+
+  reset() {
+    this.movedRanges.clear();
+    if (this.store.handled.has("reset")) {
+      this.store.forgetMoves();
+      for (const figure of this.figures) this.store.ask("reset", name(figure));
+      return;
+    }
+    for (const view of this.store.views) view.resetAutoRanges();
+    for (const range of this.ranges) {
+      const { start, end } = { ...this.home.get(range), ...this.store.values.get(range.id) };
+      if (range.type !== "DataRange1d") range.setv({ start, end });
+    }
+  }
+
+  resetAutoRanges() {
+    for (const range of this.ranges) {
+      if (range.type !== "DataRange1d") continue;
+      this.store.user.delete(range.id);
+      range.reset();
+    }
+  }
+
+  clearSelection() {
+    for (const figure of this.selecting) {
+      for (const { data_source } of figure.renderers) data_source?.selection_manager.clear();
+      this.store.ask("select", name(figure), { geometry: null });
+    }
+  }
+
+  // Keyboard
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !this.document) return;
+    if (KEYS[event.key]) this.move(this.focused(event), ...KEYS[event.key]);
+    else if (event.key === "r") this.reset();
+    else if (event.key === "Escape") this.clearSelection();
+    else return;
+    event.preventDefault();
+    event.stopPropagation(); // JupyterLab has commands on the same keys
+  }
+
+  // The figure that has the focus, or all when it is on their frame.
+  focused(event) {
+    const path = event.composedPath();
+    const inside = this.figures.filter((figure) => path.includes(this.viewOf(figure)?.el));
+    return inside.length ? inside : this.figures;
+  }
+
+  // By fractions of what is seen, in screen space, so that logarithmic axes move evenly.
+  move(figures, right, up, zoom) {
+    const steps = new Map(); // figures may share a range, which must move once
+    for (const figure of figures) {
+      const { x_scale, y_scale } = this.viewOf(figure).frame;
+      steps.set(figure.x_range, [x_scale, right]).set(figure.y_range, [y_scale, up]);
+    }
+    for (const [range, [scale, by]] of steps) {
+      if (!this.ranges.includes(range)) continue;
+      const [start, end] = [scale.compute(range.start), scale.compute(range.end)];
+      const [middle, half] = [(start + end) / 2 + by * (end - start), (zoom * (end - start)) / 2];
+      range.have_updated_interactively = true;
+      range.setv({ start: scale.invert(middle - half), end: scale.invert(middle + half) });
+    }
+  }
+
+  // BokehJS names none of its tab stops and draws no focus ring.
+  nameTabStops(root = this.mount) {
+    for (const node of root?.querySelectorAll("*") ?? []) {
+      if (node.shadowRoot) {
+        ringFocus(node.shadowRoot);
+        this.nameTabStops(node.shadowRoot);
+      }
+      if (node.tabIndex === 0 && !node.hasAttribute("aria-label")) nameTabStop(node);
+    }
+  }
+}
+
+const FOCUS_RING = new CSSStyleSheet();
+FOCUS_RING.replaceSync(
+  ":focus-visible, :host(:focus-visible) { outline: 2px solid var(--jp-brand-color1, #1976d2) !important; outline-offset: -2px; }",
+);
+
+function ringFocus(shadow) {
+  if (!shadow.adoptedStyleSheets.includes(FOCUS_RING)) shadow.adoptedStyleSheets.push(FOCUS_RING);
+}
+
+function nameTabStop(node) {
+  const isPlot = /events/.test(node.className);
+  node.setAttribute("role", isPlot ? "img" : "button");
+  node.setAttribute("aria-label", isPlot ? `plot area: ${KEYS_HELP}` : node.title || "Bokeh tool");
+  if (isPlot) return;
+  node.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    node.click();
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+function name(figure) {
+  return figure.name ?? figure.id;
+}
+
+function limits(figure) {
+  const { x_range, y_range, inner_width, inner_height } = figure;
+  return {
+    x0: x_range.start,
+    x1: x_range.end,
+    y0: y_range.start,
+    y1: y_range.end,
+    width: inner_width,
+    height: inner_height,
+  };
+}
