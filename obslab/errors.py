@@ -21,7 +21,9 @@ class ObslabError(Exception):
         facts = self.__dict__.get("facts", {})
         if name in facts:
             return facts[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; its facts are {sorted(facts)}")
+        raise AttributeError(
+            f"{type(self).__name__} has no attribute {name!r}; its facts are {sorted(facts)}"
+        )
 
 
 class BadTimeError(ObslabError, ValueError):

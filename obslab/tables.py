@@ -81,7 +81,9 @@ def hold(path: Path, what: str) -> IO[str]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         handle.close()
-        raise TableError(f"{what} is in use by another process; stop that one or choose another folder") from error
+        raise TableError(
+            f"{what} is in use by another process; stop that one or choose another folder"
+        ) from error
     return handle
 
 
@@ -103,7 +105,9 @@ def _path(connection: sqlite3.Connection) -> Path:
     return Path(connection.execute("PRAGMA database_list").fetchone()[2])
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str], *, readonly: bool) -> None:
+def _migrate(
+    connection: sqlite3.Connection, path: Path, migrations: Sequence[str], *, readonly: bool
+) -> None:
     have, know = version(connection), len(migrations)
     if have > know:
         raise NewerVersionError(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from obslab.errors import NoArchiveError, NoStreamError
 from obslab.tables import hold
 from obslab.telemetry import codec
 from obslab.telemetry.hot import Batch, HotStore, Refusal
-from obslab.times import Instant, as_ns, from_ns
+from obslab.telemetry.sample import Meta, Stream
+from obslab.times import Instant, as_ns, from_ns, iso
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -30,7 +31,7 @@ class Readings:
 
     stream: Stream
     components: tuple[str, ...]
-    units: str
+    units: tuple[str, ...]
     time_ns: NDArray[np.int64]
     arrival_ns: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -48,7 +49,8 @@ class Archive:
             self._held = hold(self.path / "lock", f"archive {self.path}")
         elif not (self.path / _FILE).exists():
             raise NoArchiveError(
-                f"{self.path} is not an archive (it has no {_FILE}); `obslab collect` makes one", path=self.path
+                f"{self.path} is not an archive (it has no {_FILE}); `obslab collect` makes one",
+                path=self.path,
             )
         self._hot = HotStore(self.path / _FILE, readonly=not write)
 
@@ -111,10 +113,15 @@ class Archive:
                 return
             after = rows[-1][0]
             if missing := {row[1] for row in rows} - set(streams):  # a stream that began just now
-                streams.update((row_id, stream) for stream, row_id in self._hot.streams().items() if row_id in missing)
+                streams.update(
+                    (row_id, stream) for stream, row_id in self._hot.streams().items() if row_id in missing
+                )
             for row_id in dict.fromkeys(row[1] for row in rows):
                 stream = streams[row_id]
-                yield after, _decode(stream, self.metas(stream), [row[2:] for row in rows if row[1] == row_id])
+                yield (
+                    after,
+                    _decode(stream, self.metas(stream), [row[2:] for row in rows if row[1] == row_id]),
+                )
 
     def last_row(self) -> int:
         """The newest row, for ``follow``."""
@@ -162,6 +169,24 @@ class Archive:
             times=np.array(times, dtype=np.int64),
         )
 
+    def info(self) -> dict[str, Any]:
+        """What the archive holds, as plain values: for ``obslab archive info``."""
+        counted = self.counters()
+        rows = []
+        for stream in self.streams():
+            span = self.span(stream)
+            begin, end = (iso(span[0]), iso(span[1])) if span else ("", "")
+            rows.append(
+                {"stream": str(stream), "begin": begin, "end": end, "counted": dict(counted.get(stream, {}))}
+            )
+        none = counted.get(None, Counter())
+        return {
+            "path": str(self.path),
+            "streams": rows,
+            "rejected": none["rejected"],
+            "waiting": none["waiting"],
+        }
+
     def close(self) -> None:
         self._hot.close()
         if self._held:
@@ -207,14 +232,16 @@ def _decode(stream: Stream, versions: tuple[Meta, ...], rows: list[tuple[int, in
     edges = np.array([meta.valid_from_ns for meta in versions], dtype=np.int64)
     version = np.searchsorted(edges, times, side="right") - 1
     used = [versions[place] for place in np.unique(version)] or list(versions[-1:])
-    components = tuple(dict.fromkeys(name for meta in used for name in meta.components))
+    units = {
+        name: unit for meta in used for name, unit in zip(meta.components, meta.component_units, strict=True)
+    }
+    components = tuple(units)
     values = np.full((times.size, len(components)), np.nan)
     quality = np.zeros(times.size, dtype=np.uint8)
     for place in np.unique(version):
         meta, chosen = versions[place], np.flatnonzero(version == place)
-        columns = [components.index(name) for name in meta.components]
+        columns = np.array([components.index(name) for name in meta.components])
         decoded, figures = codec.unpack(meta, b"".join([rows[row][2] for row in chosen]))
         values[np.ix_(chosen, columns)], quality[chosen] = decoded, figures
     arrivals = np.array([row[1] for row in rows], dtype=np.int64)
-    units = used[0].units if used else ""
-    return Readings(stream, components, units, times, arrivals, values, quality)
+    return Readings(stream, components, tuple(units.values()), times, arrivals, values, quality)

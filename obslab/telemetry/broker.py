@@ -139,7 +139,9 @@ class MosquittoBroker:
         passwords = folder / "passwords"
         passwords.write_text("".join(f"{user}:{word}\n" for user, word in self._users.items()))
         passwords.chmod(0o600)
-        hashed = subprocess.run([shutil.which("mosquitto_passwd") or "mosquitto_passwd", "-U", str(passwords)])
+        hashed = subprocess.run(
+            [shutil.which("mosquitto_passwd") or "mosquitto_passwd", "-U", str(passwords)]
+        )
         if hashed.returncode:
             raise BrokerError("mosquitto_passwd could not hash the passwords")
         return "\n".join([*lines, "allow_anonymous false", f"password_file {passwords}", ""])

@@ -42,9 +42,7 @@ def message_size(stream: Stream, meta: Meta) -> int:
     return 4 + stream.block * BODY_SIZE[meta.kind]
 
 
-def encode(
-    stream: Stream, meta: Meta, time_ns: int, values: Any, quality: int | Sequence[int] = 0
-) -> bytes:
+def encode(stream: Stream, meta: Meta, time_ns: int, values: Any, quality: int | Sequence[int] = 0) -> bytes:
     """One message: ``values`` has shape (components,), or (block, components) above 1 Hz.
 
     ``time_ns`` is the time of the first sample; NaN is sent as missing, other values are rounded to

@@ -109,7 +109,7 @@ class Collector:
         )
 
     def _arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
-        item = Message(message.topic, message.payload, arrival_ns)
+        item = Message(message.topic, bytes(message.payload), arrival_ns)
         self._inbox.append((self._link.generation, message.mid if message.qos else 0, item))
         self._news.set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from obslab.schema import Schema, Var
@@ -18,7 +19,9 @@ SAMPLES = Schema(
     {
         "time": Var(("time",), "datetime64[ns]", "", "Time of the sample by the station's clock."),
         "arrival": Var(("time",), "datetime64[ns]", "", "When the message reached the archive."),
-        "quality": Var(("time",), "uint8", "1", "Quality figure given by a scalar instrument.", optional=True),
+        "quality": Var(
+            ("time",), "uint8", "1", "Quality figure given by a scalar instrument.", optional=True
+        ),
     },
 )
 """Samples of one stream in order of time; ``samples_schema`` adds its components."""
@@ -36,10 +39,13 @@ REJECTED = Schema(
 """Messages kept but not understood, in order of arrival."""
 
 
-def samples_schema(components: tuple[str, ...], units: str) -> Schema:
-    """``SAMPLES`` with one variable for each component."""
+def samples_schema(units: Mapping[str, str]) -> Schema:
+    """``SAMPLES`` with one variable for each component, given with its unit."""
     return SAMPLES.plus(
-        **{name: Var(("time",), "float64", units, f"Component {name}; NaN is missing.") for name in components}
+        **{
+            name: Var(("time",), "float64", unit, f"Component {name}; NaN is missing.")
+            for name, unit in units.items()
+        }
     )
 
 
@@ -56,8 +62,17 @@ def samples_dataset(readings: Readings, meta: Meta | None) -> xr.Dataset:
         "cadence_s": stream.cadence_s,
     }
     if meta is not None:
-        known = ("site", "sensor", "orientation", "latitude_deg", "longitude_deg", "elevation_m", "delay_s", "attribution")
+        known = (
+            "site",
+            "sensor",
+            "orientation",
+            "latitude_deg",
+            "longitude_deg",
+            "elevation_m",
+            "delay_s",
+            "attribution",
+        )
         facts |= {name: value for name in known if (value := getattr(meta, name)) not in (None, "")}
-    return samples_schema(readings.components, readings.units).build(
+    return samples_schema(dict(zip(readings.components, readings.units, strict=True))).build(
         facts, time=from_ns(readings.time_ns), arrival=from_ns(readings.arrival_ns), **columns
     )

@@ -61,7 +61,12 @@ _MIGRATIONS = (
         payload BLOB NOT NULL,
         PRIMARY KEY (topic, valid_from_ns)
     );
-    CREATE TABLE counter (stream INTEGER NOT NULL, name TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (stream, name));
+    CREATE TABLE counter (
+        stream INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        n INTEGER NOT NULL,
+        PRIMARY KEY (stream, name)
+    );
     CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL)
     """,
 )
@@ -128,14 +133,18 @@ class HotStore:
     def streams(self) -> dict[Stream, int]:
         """All streams that have samples, with their row ids."""
         with self.lock:
-            rows = self.connection.execute("SELECT station, instrument, samplerate, id FROM stream").fetchall()
+            rows = self.connection.execute(
+                "SELECT station, instrument, samplerate, id FROM stream"
+            ).fetchall()
         return dict(sorted((Stream(*row[:3]), int(row[3])) for row in rows))
 
     def metas(self) -> dict[str, tuple[Meta, ...]]:
         """All metadata versions by topic, oldest first."""
         found: dict[str, tuple[Meta, ...]] = {}
         with self.lock:
-            rows = self.connection.execute("SELECT topic, payload FROM meta ORDER BY topic, valid_from_ns").fetchall()
+            rows = self.connection.execute(
+                "SELECT topic, payload FROM meta ORDER BY topic, valid_from_ns"
+            ).fetchall()
         for topic, payload in rows:
             found[topic] = (*found.get(topic, ()), *decode_meta(payload))
         return found
@@ -150,7 +159,7 @@ class HotStore:
         return [(row[0], Refusal(*row[1:], waiting=True)) for row in rows]
 
     def counters(self) -> dict[Stream | None, Counter[str]]:
-        """Messages counted by stream: unique, duplicate, contradiction, late, out_of_order; rejected under None."""
+        """Counts by stream: unique, duplicate, contradiction, late, out_of_order; under None: rejected."""
         names = {row_id: stream for stream, row_id in self.streams().items()}
         found: dict[Stream | None, Counter[str]] = {}
         with self.lock:
@@ -212,7 +221,9 @@ def _rows(row_id: int, arrivals: Arrivals, chosen: NDArray[np.bool_]) -> tuple[N
 def _add_one(write: sqlite3.Connection, row_id: int, arrivals: Arrivals, place: int) -> Counter[str]:
     time_ns, came = int(arrivals.time_ns[place]), int(arrivals.arrival_ns[place])
     body = arrivals.bodies[place * arrivals.width : (place + 1) * arrivals.width]
-    there = write.execute("SELECT body FROM sample WHERE stream = ? AND time_ns = ?", (row_id, time_ns)).fetchone()
+    there = write.execute(
+        "SELECT body FROM sample WHERE stream = ? AND time_ns = ?", (row_id, time_ns)
+    ).fetchone()
     if there is None:
         insert = "INSERT INTO sample (stream, time_ns, arrival_ns, body) VALUES (?, ?, ?, ?)"
         write.execute(insert, (row_id, time_ns, came, body))
@@ -236,7 +247,11 @@ def _refuse(write: sqlite3.Connection, batch: Batch, counts: Counter[str]) -> No
 
 
 def _keep_metas(write: sqlite3.Connection, metas: Mapping[str, Sequence[Meta]]) -> None:
-    rows = [(topic, meta.valid_from_ns, encode_meta([meta])) for topic, versions in metas.items() for meta in versions]
+    rows = [
+        (topic, meta.valid_from_ns, encode_meta([meta]))
+        for topic, versions in metas.items()
+        for meta in versions
+    ]
     write.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
 
 

@@ -54,7 +54,9 @@ class Intake:
             if len(messages) > 1:
                 log.exception("a batch of %d messages failed; taking them one by one", len(messages))
                 return _joined([self.sort([message]) for message in messages])
-            return Batch(refusals=self._refuse(messages, f"obslab failed on it: {error!r}; please report this"))
+            return Batch(
+                refusals=self._refuse(messages, f"obslab failed on it: {error!r}; please report this")
+            )
 
     def _sort(self, messages: Sequence[Message]) -> Batch:
         batch = Batch()
@@ -105,7 +107,9 @@ class Intake:
         for place in dict.fromkeys(version.tolist()):
             chosen = [message for message, at in zip(group, version, strict=True) if at == place]
             if place < 0:
-                reason = f"{stream}: sample before its first metadata, valid from {iso(versions[0].valid_from)}"
+                reason = (
+                    f"{stream}: sample before its first metadata, valid from {iso(versions[0].valid_from)}"
+                )
                 batch.refusals += self._refuse(chosen, reason, waiting=True)
             else:
                 self._decode(stream, versions[place], versions[-1], chosen, batch)
@@ -115,7 +119,9 @@ class Intake:
         if any(len(message.payload) != size for message in group):
             for length in {len(message.payload) for message in group} - {size}:
                 wrong = [message for message in group if len(message.payload) == length]
-                batch.refusals += self._refuse(wrong, f"{stream}: {length} bytes where a {meta.kind} has {size}")
+                batch.refusals += self._refuse(
+                    wrong, f"{stream}: {length} bytes where a {meta.kind} has {size}"
+                )
             group = [message for message in group if len(message.payload) == size]
         if not group:
             return
@@ -126,7 +132,10 @@ class Intake:
         ahead = second > now_ns // _NS + FUTURE_S * max(1.0, speed)
         unset = second < EARLIEST_S
         if (ahead | unset).any():
-            for mask, why in ((ahead, "in the future; check the station's clock"), (unset, "before 1990; no GPS time?")):
+            for mask, why in (
+                (ahead, "in the future; check the station's clock"),
+                (unset, "before 1990; no GPS time?"),
+            ):
                 wrong = [message for message, bad in zip(group, mask, strict=True) if bad]
                 for message in wrong:
                     at = iso(int.from_bytes(message.payload[:4], "little") * _NS)
@@ -139,12 +148,15 @@ class Intake:
         time_ns, bodies = codec.split(stream, meta, [message.payload for message in group])
         late = np.repeat(now_ns, stream.block) - time_ns > TARGET_S.get(stream.samplerate, _TARGET_S) * _NS
         batch.arrivals.append(
-            Arrivals(stream, time_ns, np.repeat(arrival_ns, stream.block), codec.BODY_SIZE[meta.kind], bodies, late)
+            Arrivals(
+                stream, time_ns, np.repeat(arrival_ns, stream.block), codec.BODY_SIZE[meta.kind], bodies, late
+            )
         )
 
     def _refuse(self, messages: Iterable[Message], reason: str, *, waiting: bool = False) -> list[Refusal]:
         refused = [
-            Refusal(message.arrival_ns, message.topic, message.payload, reason, waiting) for message in messages
+            Refusal(message.arrival_ns, message.topic, message.payload, reason, waiting)
+            for message in messages
         ]
         for refusal in refused[:1]:
             # Once for each topic and kind of trouble: a broken instrument would fill the log's disk.

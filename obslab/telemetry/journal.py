@@ -41,6 +41,16 @@ class Entry:
     payload: bytes
 
 
+@dataclass(frozen=True)
+class Unsendable:
+    """A reading that the wire format cannot carry, kept as text with the reason."""
+
+    time_ns: int
+    topic: str
+    reading: str
+    reason: str
+
+
 class Journal:
     """A folder with one SQLite file, used by one publisher at a time.
 
@@ -103,10 +113,16 @@ class Journal:
             write.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (topic, encode_meta(versions)))
         return versions
 
-    def keep_unsendable(self, time_ns: int, topic: str, reading: str, reason: str) -> None:
-        """Keep, as text, a reading that the wire format cannot carry."""
+    def keep_unsendable(self, readings: Sequence[Unsendable]) -> None:
+        """Keep what cannot be sent."""
+        rows = [(kept.time_ns, kept.topic, kept.reading, kept.reason) for kept in readings]
         with self._lock, transaction(self._connection) as write:
-            write.execute("INSERT INTO unsendable VALUES (?, ?, ?, ?)", (time_ns, topic, reading, reason))
+            write.executemany("INSERT INTO unsendable VALUES (?, ?, ?, ?)", rows)
+
+    def unsendable(self) -> list[Unsendable]:
+        """What could not be sent, oldest first."""
+        with self._lock:
+            return [Unsendable(*row) for row in self._connection.execute("SELECT * FROM unsendable")]
 
     def close(self) -> None:
         with self._lock:

@@ -59,7 +59,12 @@ class Link:
         manual_ack: bool = False,
     ) -> None:
         self.address = address
-        self._topics, self._on_message, self._on_up, self._on_published = topics, on_message, on_up, on_published
+        self._topics, self._on_message, self._on_up, self._on_published = (
+            topics,
+            on_message,
+            on_up,
+            on_published,
+        )
         self._state = LinkState(False, f"connecting to {address.url}", time.time())
         self._changed = threading.Condition()
         self._generation = 0
@@ -78,7 +83,9 @@ class Link:
             try:
                 client.tls_set(ca_certs=str(address.ca) if address.ca else None)
             except (OSError, ssl.SSLError) as error:
-                raise ConfigError(f"OBSLAB_MQTT_CA names {address.ca}, which cannot be used: {error}") from error
+                raise ConfigError(
+                    f"OBSLAB_MQTT_CA names {address.ca}, which cannot be used: {error}"
+                ) from error
 
     def start(self) -> None:
         """Begin to connect, in the background; lost links are taken up again with a growing pause."""
@@ -141,7 +148,9 @@ class Link:
         log.info("connected to %s", self.address.url)
         if self._topics:
             self.client.subscribe([(topic, 1) for topic in self._topics])
-        self._change(LinkState(True, f"connected to {self.address.url}", time.time(), losses=self._state.losses))
+        self._change(
+            LinkState(True, f"connected to {self.address.url}", time.time(), losses=self._state.losses)
+        )
         if self._on_up:
             self._guard(self._on_up, flags.session_present)
 

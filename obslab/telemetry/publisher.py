@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from obslab.config import Broker
@@ -28,7 +29,9 @@ class Publisher:
     freed here, and a message may be sent twice; the archive takes it once.
     """
 
-    def __init__(self, journal: Journal, address: Broker, client_id: str, *, release: Release | None = None) -> None:
+    def __init__(
+        self, journal: Journal, address: Broker, client_id: str, *, release: Release | None = None
+    ) -> None:
         self._journal, self._release = journal, release
         self._link = Link(
             address, client_id, on_up=self._up, on_published=self._acknowledged, clean_session=False
@@ -74,6 +77,13 @@ class Publisher:
     def unsent(self) -> int:
         """Entries that no broker has acknowledged yet."""
         return self._journal.last_seq() - self._watermark()
+
+    def wait_sent(self, timeout_s: float, ending: threading.Event) -> bool:
+        """Whether everything was acknowledged by the broker within the time, or until ``ending``."""
+        end = time.monotonic() + timeout_s
+        while self.unsent() and time.monotonic() < end and not ending.is_set():
+            ending.wait(0.05)
+        return not self.unsent()
 
     # ---- paho's thread
 

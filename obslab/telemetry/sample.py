@@ -43,7 +43,9 @@ class Stream(msgspec.Struct, frozen=True, order=True):
                 "as in lemi0001"
             )
         if self.samplerate not in _NAMED_RATES_S and not _HERTZ.fullmatch(self.samplerate):
-            raise TopicError(f"samplerate {self.samplerate!r} is none of sec, min, hour, 10hz (or another <n>hz)")
+            raise TopicError(
+                f"samplerate {self.samplerate!r} is none of sec, min, hour, 10hz (or another <n>hz)"
+            )
 
     @classmethod
     def parse(cls, topic: str) -> Stream:
@@ -105,8 +107,9 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a payload does not say about itself; retained at ``<iaga>/<instrument>/$meta``.
 
     One version holds for samples from ``valid_from`` on, until the next version begins.
-    ``scale`` is the value of one count in ``units``; ``offset_s`` is added to the whole second in
-    the payload; ``delay_s`` is the instrument's own known delay before it hands a sample out.
+    ``scale`` is the value of one count in ``units`` (one unit for all components, or one for each);
+    ``offset_s`` is added to the whole second in the payload; ``delay_s`` is the instrument's own
+    known delay before it hands a sample out.
     """
 
     format: str
@@ -114,7 +117,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: Literal["vector", "scalar"]
     components: tuple[str, ...]
     scale: float
-    units: str = "nT"
+    units: str | tuple[str, ...] = "nT"
     offset_s: float = 0.0
     delay_s: float = 0.0
     orientation: str = ""
@@ -140,6 +143,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         want = 3 if self.kind == "vector" else 1
         if len(self.components) != want:
             raise MetadataError(f"a {self.kind} has {want} component(s), not {len(self.components)}")
+        if isinstance(self.units, tuple) and len(self.units) != want:
+            raise MetadataError(f"units {self.units} are not one for each of {want} component(s)")
         if self.valid_from.tzinfo is None:
             raise MetadataError(f"valid_from {self.valid_from} has no time zone; write it in UTC, with a Z")
         if not (math.isfinite(self.scale) and self.scale > 0):
@@ -148,6 +153,11 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def valid_from_ns(self) -> int:
         return as_ns(self.valid_from)
+
+    @property
+    def component_units(self) -> tuple[str, ...]:
+        """The unit of each component."""
+        return self.units if isinstance(self.units, tuple) else (self.units,) * len(self.components)
 
     def station_time(self, wall_ns: int) -> int:
         """What the instrument's clock shows at a UTC instant, both in ns since 1970."""
@@ -189,7 +199,9 @@ def valid_at(versions: Sequence[Meta], time_ns: int) -> Meta | None:
 
 def as_datetime(time_ns: int) -> datetime:
     """The same instant as a datetime in UTC, cut to whole microseconds."""
-    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).replace(microsecond=time_ns // 1000 % 1_000_000)
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC).replace(
+        microsecond=time_ns // 1000 % 1_000_000
+    )
 
 
 _DECODER = msgspec.json.Decoder(list[Meta] | Meta)

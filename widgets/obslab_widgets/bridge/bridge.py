@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Self
 
 import anywidget
-import ipywidgets
+import ipywidgets  # type: ignore[import-untyped]
 import traitlets
 from bokeh.model import Model
-from bokeh.models import UIElement
+from bokeh.models.ui import UIElement
 
 from obslab_widgets.bridge.library import BokehLibrary
 from obslab_widgets.bridge.mainloop import Audience, MainLoop
-from obslab_widgets.bridge.picture import Frame, Picture
+from obslab_widgets.bridge.picture import Picture
 from obslab_widgets.pump import Pump
 
 log = logging.getLogger(__name__)
@@ -265,6 +265,3 @@ class Bridge(anywidget.AnyWidget):
 
 def _traceback() -> str:
     return traceback.format_exc(limit=-3).strip()
-
-
-__all__ = ["EVENTS", "Bridge", "Feed", "Frame", "Handler"]

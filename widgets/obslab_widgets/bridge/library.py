@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import bokeh
-import ipywidgets
+import ipywidgets  # type: ignore[import-untyped]
 import traitlets
 
 # The core and WebGL. Bokeh's own widgets and tables are left out: notebooks have ipywidgets.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,11 @@ def own_values(model: Model, known: Mapping[str, Any], values: Mapping[str, Any]
     `known` holds what the page already has of the model: columns must stay equally long, or
     BokehJS draws nonsense. Times become milliseconds since 1970, as Bokeh's axes want them.
     """
-    columns = isinstance(model, ColumnDataSource)
-    owned = {}
-    for name, value in values.items():
-        try:
-            owned[name] = _own_column(value) if columns else _own_property(model, name, value)
-        except (TypeError, ValueError) as error:
-            what = "column" if columns else "property"
-            raise type(error)(f"{_name(model)}: {what} {name!r} {error}") from None
-    if columns:
+    if isinstance(model, ColumnDataSource):
+        owned = _own_each(model, "column", _own_column, values)
         _check_lengths(model, {**model.data, **known, **owned})
-    return owned
+        return owned
+    return _own_each(model, "property", partial(_own_property, model), values)
 
 
 def own(value: Any) -> Any:
@@ -58,7 +53,7 @@ def own(value: Any) -> Any:
 def pack(value: Any, buffers: list[memoryview | bytes]) -> Any:
     """`value` as JSON; an array goes to `buffers` and leaves {"$": position, "d": dtype, "s": shape}."""
     if isinstance(value, np.ndarray):
-        buffers.append(memoryview(value).cast("B") if value.size else b"")
+        buffers.append(value.data.cast("B") if value.size else b"")
         return {"$": len(buffers) - 1, "d": value.dtype.name, "s": value.shape}
     if isinstance(value, dict):
         return {key: pack(item, buffers) for key, item in value.items()}
@@ -67,7 +62,19 @@ def pack(value: Any, buffers: list[memoryview | bytes]) -> Any:
     return value
 
 
-def _own_column(value: Any) -> Any:
+def _own_each(
+    model: Model, what: str, own_one: Callable[[str, Any], Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    owned = {}
+    for name, value in values.items():
+        try:
+            owned[name] = own_one(name, value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{_name(model)}: {what} {name!r} {error}") from None
+    return owned
+
+
+def _own_column(_name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         if value.ndim != 1:
             raise ValueError(f"must have one dimension, got shape {value.shape}; an image goes into a list")

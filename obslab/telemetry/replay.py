@@ -1,0 +1,137 @@
+"""Plays a recording as if its instruments stood here: same values, on the recorded or the present time."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from obslab.errors import CodecError
+from obslab.telemetry import codec
+from obslab.telemetry.journal import Journal, Unsendable
+from obslab.telemetry.recording import Recording, Track
+from obslab.telemetry.sample import Clock, Meta, Stream, as_datetime
+from obslab.times import as_ns
+
+_NS = 1_000_000_000
+
+Outgoing = tuple[str, int, bytes]
+
+
+class Instruments(Protocol):
+    """What a station runs: something that hands out messages when they are due, and then ends or not."""
+
+    clock: Clock
+    unsendable: list[Unsendable]
+    """Readings the wire format cannot carry, since somebody last emptied this."""
+
+    def metas(self) -> list[tuple[Stream, Meta]]:
+        """The metadata in force now; asked again whenever ``due`` has returned something."""
+        ...
+
+    def due(self, now_ns: int) -> list[Outgoing]:
+        """Messages ``(topic, time in ns, payload)`` that the station's clock has reached, in order."""
+        ...
+
+    def next_ns(self) -> int | None:
+        """Station time of the next message; None when there is no more."""
+        ...
+
+
+class Replay:
+    """The tracks of a recording, from recorded time ``begin_ns``, at ``clock.speed``.
+
+    With ``shifted`` the first sample gets the present time, else it keeps its own. With ``loop`` the
+    recording begins anew at its end, from its first sample, without a gap in time. Started again on
+    the journal of an earlier run it goes on with that run's clock, after the last sample journalled.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        speed: float = 1.0,
+        shifted: bool = True,
+        begin_ns: int | None = None,
+        loop: bool = False,
+        wall_ns: int | None = None,
+    ) -> None:
+        begin = recording.begin_ns if begin_ns is None else begin_ns // _NS * _NS
+        wall = (time.time_ns() if wall_ns is None else wall_ns) // _NS * _NS
+        station = wall if shifted else begin
+        self.unsendable: list[Unsendable] = []
+        self._recording, self._loop = recording, loop
+        self.clock = Clock(as_datetime(station), as_datetime(wall), speed, as_datetime(begin))
+        self._shift_ns = station - begin
+        self._places = [int(np.searchsorted(track.time_ns, begin)) for track in recording.tracks]
+
+    def resume(self, journal: Journal) -> None:
+        """Go on where the journal ends, if it was written by the same replay at the same speed."""
+        versions = journal.metas()
+        for number, track in enumerate(self._recording.tracks):
+            newest = journal.newest_ns(track.stream.topic)
+            last = versions.get(track.stream.meta_topic, ())[-1:]
+            if newest is None or not last or last[0].clock is None or last[0].clock.recorded is None:
+                continue
+            if last[0].clock.speed != self.clock.speed:
+                continue
+            self.clock = last[0].clock
+            self._shift_ns = as_ns(last[0].clock.station) - as_ns(last[0].clock.recorded)
+            self._places[number] = int(np.searchsorted(track.time_ns + self._shift_ns, newest, side="right"))
+
+    def metas(self) -> list[tuple[Stream, Meta]]:
+        begin_ns = as_ns(self.clock.station)
+        return [
+            (
+                track.stream,
+                msgspec.structs.replace(track.meta, valid_from=as_datetime(begin_ns), clock=self.clock),
+            )
+            for track in self._recording.tracks
+        ]
+
+    def due(self, now_ns: int) -> list[Outgoing]:
+        messages: list[Outgoing] = []
+        for number, track in enumerate(self._recording.tracks):
+            reached = now_ns - self._shift_ns - round(track.meta.delay_s * _NS)
+            begin, end = self._places[number], int(np.searchsorted(track.time_ns, reached, side="right"))
+            self._places[number] = max(begin, end)
+            for place in range(begin, end):
+                messages += self._message(track, place)
+        if self._loop and all(
+            place >= track.time_ns.size
+            for place, track in zip(self._places, self._recording.tracks, strict=True)
+        ):
+            self._begin_anew()
+        return sorted(messages, key=lambda message: message[1])
+
+    def next_ns(self) -> int | None:
+        ahead = [
+            int(track.time_ns[place]) + self._shift_ns + round(track.meta.delay_s * _NS)
+            for place, track in zip(self._places, self._recording.tracks, strict=True)
+            if place < track.time_ns.size
+        ]
+        return min(ahead, default=None)
+
+    def _message(self, track: Track, place: int) -> list[Outgoing]:
+        topic, time_ns = track.stream.topic, int(track.time_ns[place]) + self._shift_ns
+        try:
+            return [(topic, time_ns, codec.encode(track.stream, track.meta, time_ns, track.values[place]))]
+        except CodecError as error:
+            self.unsendable.append(
+                Unsendable(time_ns, topic, str(track.values[place].tolist()), error.message)
+            )
+            return []
+
+    def _begin_anew(self) -> None:
+        """The clock runs on; only the recorded time that belongs to it jumps back."""
+        self._shift_ns += self._recording.end_ns - self._recording.begin_ns
+        station_ns = self._recording.begin_ns + self._shift_ns
+        self.clock = Clock(
+            as_datetime(station_ns),
+            as_datetime(self.clock.wall_at(station_ns)),
+            self.clock.speed,
+            as_datetime(self._recording.begin_ns),
+        )
+        self._places = [0] * len(self._places)

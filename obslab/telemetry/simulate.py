@@ -1,0 +1,187 @@
+"""Simulated instruments and a simulated satellite, the same for the same seed and time.
+
+The field is a plausible quiet day, not a model of a place: a constant, a daily variation of some tens of
+nT, pulsations, and noise at the level of the instruments (10 pT; 0.02 nT for the scalar).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from obslab.errors import ConfigError
+from obslab.telemetry import codec
+from obslab.telemetry.journal import Entry, Journal, Unsendable
+from obslab.telemetry.replay import Outgoing
+from obslab.telemetry.sample import FORMAT, Clock, Meta, Stream, as_datetime
+from obslab.times import as_ns
+
+_NS = 1_000_000_000
+_DAY_S = 86_400.0
+_FIELD_NT = np.array([13_210.0, -3_105.0, -36_240.0])  # about what PEA has: |F| = 38.7 uT
+_DAILY_NT = np.array([18.0, 14.0, 9.0])
+_LEMI_DELAY_S = 0.3  # LEMI-25 manual, Lviv, October 2014, quoted by Bracke et al. (2017), section 1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A link: mean latency and its spread, and outages as a Poisson process, in station time."""
+
+    latency_s: float
+    jitter_s: float
+    outages_per_day: float
+    outage_s: float
+
+
+PRESETS = {
+    "pea": Preset(0.3, 0.05, 10 / 30, 4.0),  # the paper: 300 ms, about 10 short losses a month
+    "demo": Preset(0.3, 0.05, 480.0, 8.0),  # an outage every three minutes, so that one sees it
+    "quiet": Preset(0.0, 0.0, 0.0, 0.0),
+}
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of that name. Raises ConfigError."""
+    if name not in PRESETS:
+        raise ConfigError(f"--preset {name!r} is none of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+class Simulator:
+    """A LEMI-25 and a GSM-90 at 1 Hz, from now on, for ever."""
+
+    def __init__(
+        self,
+        station: str = "PEA",
+        instruments: tuple[str, str] = ("lemi0001", "gsm90001"),
+        *,
+        seed: int = 1,
+        speed: float = 1.0,
+        wall_ns: int | None = None,
+    ) -> None:
+        wall = (time.time_ns() if wall_ns is None else wall_ns) // _NS * _NS
+        self.clock = Clock(as_datetime(wall), as_datetime(wall), speed)
+        self.unsendable: list[Unsendable] = []
+        self._seed = seed
+        self._next_s = wall // _NS
+        self.vector, self.scalar = (Stream(station, name, "sec") for name in instruments)
+
+    def resume(self, journal: Journal) -> None:
+        """Keep the clock of an earlier run on this journal; what was missed while down is not made up."""
+        versions = journal.metas().get(self.vector.meta_topic, ())
+        if versions and versions[-1].clock and versions[-1].clock.speed == self.clock.speed:
+            self.clock = versions[-1].clock
+            self._next_s = (
+                max(self.clock.at(time.time_ns()), journal.newest_ns(self.vector.topic) or 0) // _NS + 1
+            )
+
+    def metas(self) -> list[tuple[Stream, Meta]]:
+        return [
+            (
+                self.vector,
+                Meta(
+                    format=FORMAT,
+                    valid_from=self.clock.station,
+                    kind="vector",
+                    components=("x", "y", "z"),
+                    scale=0.001,
+                    delay_s=_LEMI_DELAY_S,
+                    orientation="XYZ",
+                    sensor="LEMI-25 (simulated)",
+                    site="Princess Elisabeth, simulated",
+                    clock=self.clock,
+                ),
+            ),
+            (
+                self.scalar,
+                Meta(
+                    format=FORMAT,
+                    valid_from=self.clock.station,
+                    kind="scalar",
+                    components=("f",),
+                    scale=0.01,
+                    sensor="GSM-90 (simulated)",
+                    site="Princess Elisabeth, simulated",
+                    clock=self.clock,
+                ),
+            ),
+        ]
+
+    def due(self, now_ns: int) -> list[Outgoing]:
+        messages: list[Outgoing] = []
+        (vector, about), (scalar, about_scalar) = self.metas()
+        while self.next_ns() <= now_ns:
+            second, self._next_s = self._next_s, self._next_s + 1
+            field, total, quality = field_nt(second, self._seed)
+            at = second * _NS
+            messages.append((vector.topic, at, codec.encode(vector, about, at, field)))
+            messages.append((scalar.topic, at, codec.encode(scalar, about_scalar, at, [total], quality)))
+        return messages
+
+    def next_ns(self) -> int:
+        return self._next_s * _NS + round(_LEMI_DELAY_S * _NS)
+
+
+def field_nt(second: int, seed: int) -> tuple[NDArray[np.float64], float, int]:
+    """X, Y, Z in nT, F in nT as a scalar magnetometer reads it, and its quality figure (0 to 99)."""
+    rng = _random(seed, second, 0)
+    phase = 2 * math.pi * second / _DAY_S
+    daily = _DAILY_NT * np.array([math.cos(phase), math.sin(phase), math.cos(2 * phase)])
+    pulsation = 0.8 * math.sin(2 * math.pi * second / 45.0) * np.array([1.0, 0.7, 0.2])
+    field = _FIELD_NT + daily + pulsation
+    return (
+        field + rng.normal(0.0, 0.01, 3),
+        float(np.linalg.norm(field) + rng.normal(0.0, 0.02)),
+        99 - int(rng.integers(0, 5)),
+    )
+
+
+class Satellite:
+    """Holds messages back as a link with latency, jitter and outages would; order is kept.
+
+    A gate for ``Publisher``: an entry may go when its release time has come on the station's clock.
+    """
+
+    def __init__(self, clock: Clock, preset: Preset, *, seed: int = 1) -> None:
+        self._clock, self._preset, self._seed = clock, preset, seed
+        self._begin_ns = as_ns(clock.station)
+        self._released_ns = 0
+
+    def __call__(self, entry: Entry) -> bool:
+        now_ns = self._clock.at(time.time_ns())
+        release_ns = max(
+            self._released_ns, entry.time_ns + round((_LEMI_DELAY_S + self.latency_s(entry.seq)) * _NS)
+        )
+        if now_ns < release_ns or self.is_out(now_ns):
+            return False
+        self._released_ns = release_ns
+        return True
+
+    def latency_s(self, seq: int) -> float:
+        """Time on the way: a floor of half the mean, and a gamma tail for the rest."""
+        preset = self._preset
+        if preset.jitter_s <= 0:
+            return preset.latency_s
+        mean = preset.latency_s / 2
+        scale = preset.jitter_s**2 / mean
+        return mean + float(_random(self._seed, seq, 1).gamma(mean / scale, scale))
+
+    def is_out(self, now_ns: int) -> bool:
+        """Whether the link is down: one outage in each mean interval, somewhere in it."""
+        if self._preset.outages_per_day <= 0:
+            return False
+        every_s = _DAY_S / self._preset.outages_per_day
+        number, into_s = divmod((now_ns - self._begin_ns) / _NS, every_s)
+        rng = _random(self._seed, int(number), 2)
+        length_s = min(float(rng.exponential(self._preset.outage_s)), every_s / 2)
+        begin_s = float(rng.uniform(0.0, every_s - length_s))
+        return bool(begin_s <= into_s < begin_s + length_s)
+
+
+def _random(seed: int, key: int, purpose: int) -> np.random.Generator:
+    """A generator that depends on its key only, so that a restarted simulation repeats itself."""
+    return np.random.Generator(np.random.Philox(key=(seed * 4 + purpose) & (2**64 - 1), counter=key))
