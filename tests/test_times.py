@@ -86,6 +86,15 @@ def test_what_is_not_an_instant_is_refused_and_told_why(value, message):
         as_ns(value)
 
 
+@given(st.from_regex(times._ISO, fullmatch=True) | st.text(max_size=30))
+def test_any_text_is_a_time_or_a_bad_one(text):
+    try:
+        ns = as_ns(text)
+    except BadTimeError:
+        return
+    assert as_ns(iso(ns)) == ns
+
+
 def test_now_is_between_two_looks_at_the_clock():
     before = datetime.now(UTC)
     assert as_ns(before) <= times.now_ns() <= as_ns(datetime.now(UTC)) + 1_000

@@ -82,6 +82,13 @@ class Archive:
         """Messages counted since the archive began, by stream; those not understood under None."""
         return self._hot.counters()
 
+    def rejected_count(self) -> int:
+        """Messages kept but not understood; those that wait for metadata are not among them."""
+        with self._hot.lock:
+            return int(
+                self._hot.connection.execute("SELECT count(*) FROM rejected WHERE NOT waiting").fetchone()[0]
+            )
+
     def span(self, stream: Stream) -> tuple[int, int] | None:
         """Times of the first and last sample in ns; None when there is none."""
         row_id = self._hot.streams().get(stream)

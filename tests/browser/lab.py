@@ -33,6 +33,7 @@ _CHROMIUM_ARGS = [
     "--disable-component-update",
     "--no-first-run",
 ]
+_ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 # Loading JupyterLab on two busy cores took 20 s at worst.
 TIMEOUT_S = 60
 
@@ -120,6 +121,10 @@ class Lab:
             "IPYTHONDIR": "ipython",
         }
         env = os.environ | {name: str(self._private / folder) for name, folder in private.items()}
+        # Its question whether to show news would lie over the widgets.
+        page_config = self._private / "config" / "labconfig" / "page_config.json"
+        page_config.parent.mkdir(parents=True)
+        page_config.write_text(json.dumps({"disabledExtensions": {_ANNOUNCEMENTS: True}}))
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0"]
         options = [
             "--ip=127.0.0.1",
@@ -127,7 +132,6 @@ class Lab:
             f"--ServerApp.root_dir={self.root}",
             "--LabApp.expose_app_in_browser=True",  # gives pages `window.jupyterapp`
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            "--LabApp.news_url=None",
         ]
         return subprocess.Popen(
             command + options, stdout=self._log, stderr=subprocess.STDOUT, env=env, start_new_session=True

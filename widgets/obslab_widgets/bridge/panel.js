@@ -10,7 +10,8 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-function setText(node, text) {
+function setText(node, value) {
+  const text = String(value);
   if (node.textContent !== text) node.textContent = text;
 }
 
@@ -85,16 +86,18 @@ class Panel {
 
   refreshTable() {
     const { columns, rows } = this.store.parts.table ?? { columns: [], rows: [] };
-    this.table.hidden = !columns.length;
-    const shape = JSON.stringify([columns, rows.length]);
-    if (shape !== this.shape) this.buildTable(columns, rows.length);
+    const isNumber = columns.map((_, j) => rows.some((row) => typeof row[j] === "number"));
+    const shape = JSON.stringify([columns, rows.length, isNumber]);
+    if (shape !== this.shape) this.buildTable(columns, rows.length, isNumber);
     this.shape = shape;
-    rows.forEach((row, i) => row.forEach((value, j) => this.fillCell(this.cells[i][j], value)));
+    this.table.hidden = !columns.length;
+    rows.forEach((row, i) => row.forEach((value, j) => setText(this.cells[i][j], value ?? "–")));
   }
 
-  buildTable(columns, length) {
-    const heads = columns.map((name) => element("th", { scope: "col" }, name));
-    this.cells = Array.from({ length }, () => columns.map(() => element("td")));
+  buildTable(columns, length, isNumber) {
+    const align = (j) => (isNumber[j] ? { class: "obslab-number" } : {});
+    const heads = columns.map((name, j) => element("th", { scope: "col", ...align(j) }, name));
+    this.cells = Array.from({ length }, () => columns.map((_, j) => element("td", align(j))));
     this.table.replaceChildren(
       element(
         "table",
@@ -104,10 +107,5 @@ class Panel {
         element("tbody", {}, ...this.cells.map((cells) => element("tr", {}, ...cells))),
       ),
     );
-  }
-
-  fillCell(cell, value) {
-    cell.classList.toggle("obslab-number", typeof value === "number");
-    setText(cell, value === null ? "–" : String(value));
   }
 }

@@ -267,7 +267,7 @@ class View {
   nameTabStops(root = this.mount) {
     for (const node of root?.querySelectorAll("*") ?? []) {
       if (node.shadowRoot) {
-        ringFocus(node.shadowRoot);
+        styleBokeh(node.shadowRoot);
         this.nameTabStops(node.shadowRoot);
       }
       if (node.tabIndex === 0 && !node.hasAttribute("aria-label")) nameTabStop(node);
@@ -275,13 +275,17 @@ class View {
   }
 }
 
-const FOCUS_RING = new CSSStyleSheet();
-FOCUS_RING.replaceSync(
-  ":focus-visible, :host(:focus-visible) { outline: 2px solid var(--jp-brand-color1, #1976d2) !important; outline-offset: -2px; }",
-);
+// Adopted by Bokeh's shadow roots, which no style of the page reaches.
+const BOKEH_STYLE = new CSSStyleSheet();
+BOKEH_STYLE.replaceSync(`
+  :host { --divider-color: var(--jp-border-color2, #ddd); }
+  :focus-visible, :host(:focus-visible) {
+    outline: 2px solid var(--jp-brand-color1, #1976d2) !important;
+    outline-offset: -2px;
+  }`);
 
-function ringFocus(shadow) {
-  if (!shadow.adoptedStyleSheets.includes(FOCUS_RING)) shadow.adoptedStyleSheets.push(FOCUS_RING);
+function styleBokeh(shadow) {
+  if (!shadow.adoptedStyleSheets.includes(BOKEH_STYLE)) shadow.adoptedStyleSheets.push(BOKEH_STYLE);
 }
 
 function nameTabStop(node) {

@@ -1,0 +1,5 @@
+"""``python -m obslab``: the command line."""
+
+from obslab.cli import main
+
+main()

@@ -1,0 +1,196 @@
+"""The process behind ``obslab.demo``: starts the parts, restarts what dies, ends with the last lease."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from obslab.errors import DemoError, ObslabError
+from obslab.lifetime import until_told
+from obslab.tables import hold
+from obslab.telemetry.archive import open_archive
+from obslab.telemetry.broker import IotcoreBroker
+from obslab.telemetry.collector import read_report
+
+log = logging.getLogger(__name__)
+
+STREAMS = 4
+_FIRST_LEASE_S = 60.0
+_GRACE_S = 2.0  # a notebook whose kernel restarts joins again
+_RESTART_S = 2.0
+_READY_S = 40.0
+
+_STORM = ["--replay", "storm", "--begin", "2024-05-10T17:03:00Z", "--speed", "30", "--loop"]
+_SATELLITE = ["--simulate", "--preset", "demo"]
+
+
+class Observatory:
+    """The child processes; each ends by itself when this process does, since it holds their input."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.archive = folder / "archive"
+        self.broker = IotcoreBroker()
+        at = ["--broker", self.broker.url, "--with-parent"]
+        self._commands = {
+            "collector": ["collect", *at, "--archive", str(self.archive)],
+            "wic": ["station", "run", *at, "--journal", str(folder / "wic"), *_STORM],
+            "pea": ["station", "run", *at, "--journal", str(folder / "pea"), *_SATELLITE],
+        }
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self._died: dict[str, float] = {}
+
+    def start(self) -> None:
+        """The collector first: what is published before its session exists, the broker keeps for nobody."""
+        self.broker.start()
+        self._run("collector")
+        self._wait(lambda: bool((report := read_report(self.archive)) and report.connected), "the collector")
+        self._run("wic")
+        self._run("pea")
+        with open_archive(self.archive) as archive:
+            self._wait(lambda: len(archive.streams()) == STREAMS, "samples of all instruments")
+
+    def keep(self) -> None:
+        """Restart what died, after a pause: an error that repeats must not spin."""
+        if not self.broker.running:
+            self._again("broker", self.broker.start)
+        for name, child in list(self.children.items()):
+            if child.poll() is not None:
+                self._again(name, partial(self._run, name))
+
+    def stop(self) -> None:
+        for child in self.children.values():
+            child.terminate()
+        for child in self.children.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(5)
+            child.kill()
+        self.broker.stop()
+
+    def _run(self, name: str) -> None:
+        self.children[name] = subprocess.Popen(
+            [sys.executable, "-P", "-m", "obslab", *self._commands[name]], stdin=subprocess.PIPE
+        )
+
+    def _again(self, name: str, start: Callable[[], None]) -> None:
+        now = time.monotonic()
+        if now - self._died.setdefault(name, now) >= _RESTART_S:
+            log.warning("%s ended; starting it again", name)
+            del self._died[name]
+            try:
+                start()
+            except ObslabError as error:  # tried again after the next pause
+                log.error("%s", error.message)
+
+    def _wait(self, ready: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + _READY_S
+        while not ready():
+            dead = [name for name, child in self.children.items() if child.poll() is not None]
+            if dead or time.monotonic() > end:
+                raise DemoError(
+                    f"{what} did not come ({', '.join(dead) + ' ended' if dead else 'time is up'})"
+                )
+            time.sleep(0.05)
+
+
+def serve(home: Path) -> None:
+    """Run the observatory in ``home`` until told, or until nobody holds a lease."""
+    held = hold(home / "lock", "the demo observatory")
+    data = home / "data"
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(parents=True)
+    ending = until_told()
+    observatory = Observatory(data)
+    # Socket paths have at most 107 characters, state folders may have more.
+    with tempfile.TemporaryDirectory(prefix="obslab-demo-") as folder, socket.socket(socket.AF_UNIX) as door:
+        try:
+            observatory.start()
+            door.bind(f"{folder}/socket")
+            door.listen()
+            draft = home / "demo.json.new"
+            facts = {
+                "broker": observatory.broker.url,
+                "archive": str(observatory.archive),
+                "socket": f"{folder}/socket",
+                "pid": os.getpid(),
+            }
+            draft.write_text(json.dumps(facts))
+            draft.replace(home / "demo.json")
+            Leases(door, observatory, facts).serve(ending)
+        finally:
+            (home / "demo.json").unlink(missing_ok=True)
+            observatory.stop()
+    held.close()
+
+
+class Leases:
+    """Answers at the door: ``lease``, ``keep``, ``status``, ``stop``, one word a line."""
+
+    def __init__(self, door: socket.socket, observatory: Observatory, facts: dict[str, object]) -> None:
+        self._observatory, self._facts = observatory, facts
+        self._door = selectors.DefaultSelector()
+        self._door.register(door, selectors.EVENT_READ)
+        self._listening = door
+        self._held: set[socket.socket] = set()
+        self._kept = False
+        self._free_since = time.monotonic() + _FIRST_LEASE_S - _GRACE_S
+        self._stopped = False
+
+    def serve(self, ending: threading.Event) -> None:
+        while not ending.is_set() and not self._stopped:
+            for key, _ in self._door.select(0.25):
+                assert isinstance(key.fileobj, socket.socket)  # we register nothing else
+                self._answer(key.fileobj)
+            self._observatory.keep()
+            if self._held or self._kept:
+                self._free_since = time.monotonic()
+            elif time.monotonic() - self._free_since > _GRACE_S:
+                return
+
+    def _answer(self, caller: socket.socket) -> None:
+        if caller is self._listening:
+            self._door.register(caller.accept()[0], selectors.EVENT_READ)
+            return
+        try:
+            word = caller.recv(64).strip()
+        except OSError:
+            word = b""
+        match word:
+            case b"lease":
+                self._held.add(caller)
+                caller.sendall(b"ok\n")
+            case b"keep":
+                self._kept = True
+                caller.sendall(b"ok\n")
+            case b"status":
+                pids = {name: child.pid for name, child in self._observatory.children.items()}
+                facts = {**self._facts, "leases": len(self._held), "kept": self._kept, "pids": pids}
+                caller.sendall(json.dumps(facts).encode() + b"\n")
+            case b"stop":
+                self._stopped = True
+            case _:
+                self._door.unregister(caller)
+                self._held.discard(caller)
+                caller.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        serve(Path(sys.argv[1]))
+    except ObslabError as error:
+        print(f"obslab: {error.message}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
