@@ -37,7 +37,7 @@ NS = 1_000_000_000
 BACKLOG, ROUNDS = 60_000, 5
 GROWTH = (10_000, 60_000, 200_000)
 LIVE_RATE, LIVE_S = 200, 30
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 
 
 def main() -> None:
@@ -213,7 +213,7 @@ class Subscriber:
         self.kind = kind
         self._pipe, theirs = mp.Pipe()
         target = {"collector": _collect, "bare": _throw_away}[kind]
-        self._process = mp.Process(target=target, args=(theirs, address, archive))
+        self._process = mp.Process(target=target, args=(theirs, address, archive), daemon=True)
         self._process.start()
 
     def tell(self, what: tuple[str, int]) -> None:

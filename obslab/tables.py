@@ -116,8 +116,13 @@ def _migrate(
             have=have,
             know=know,
         )
-    if readonly or have == know:
+    if have == know:
         return
+    if readonly:
+        raise TableError(
+            f"{path} has format {have}, wanted is {know}; whoever writes to it brings it up to date",
+            path=path,
+        )
     with transaction(connection):
         # Asked again under the write lock: another process may have migrated meanwhile.
         for step in range(version(connection), know):

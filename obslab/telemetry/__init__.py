@@ -1,0 +1,29 @@
+"""Instrument data in near-real time: nothing is lost, everything is stored once.
+
+    sample -> codec -> journal -> hot -> archive -> broker -> mqtt -> publisher -> intake -> collector
+
+A station writes each sample to its journal and then publishes it; a collector stores it in the archive
+and only then acknowledges it. ``recording``, ``replay`` and ``simulate`` are instruments without hardware,
+``station`` runs them, ``ring`` and ``live`` feed widgets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from obslab.telemetry.archive import Archive, open_archive
+    from obslab.telemetry.sample import Clock, Meta, Sample, Stream
+
+__all__ = ["Archive", "Clock", "Meta", "Sample", "Stream", "open_archive"]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used: a station on a small board needs few of them."""
+    from importlib import import_module
+
+    if name in ("Archive", "open_archive"):
+        return getattr(import_module("obslab.telemetry.archive"), name)
+    if name in ("Clock", "Meta", "Sample", "Stream"):
+        return getattr(import_module("obslab.telemetry.sample"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from obslab.errors import NoArchiveError, NoStreamError
 from obslab.tables import hold
-from obslab.telemetry import codec
-from obslab.telemetry.hot import Batch, HotStore, Refusal
+from obslab.telemetry.batch import Batch, Refusal
+from obslab.telemetry.hot import HotStore
+from obslab.telemetry.readings import Readings, decode
 from obslab.telemetry.sample import Meta, Stream
 from obslab.times import Instant, as_ns, from_ns, iso
 
@@ -23,19 +22,6 @@ if TYPE_CHECKING:
 
 _FILE = "hot.db"
 _PAGE = 50_000
-
-
-@dataclass(frozen=True)
-class Readings:
-    """Decoded samples of one stream: ``values`` has shape (time, components), NaN is missing."""
-
-    stream: Stream
-    components: tuple[str, ...]
-    units: tuple[str, ...]
-    time_ns: NDArray[np.int64]
-    arrival_ns: NDArray[np.int64]
-    values: NDArray[np.float64]
-    quality: NDArray[np.uint8]
 
 
 class Archive:
@@ -104,7 +90,7 @@ class Archive:
                    WHERE stream = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns"""
         with self._hot.lock:
             rows = self._hot.connection.execute(query, (row_id, begin_ns, end_ns)).fetchall()
-        return _decode(stream, self.metas(stream), rows)
+        return decode(stream, self.metas(stream), rows)
 
     def follow(self, after: int) -> Iterator[tuple[int, Readings]]:
         """What was stored since row ``after``, in order of storing, with the row to go on from.
@@ -127,7 +113,7 @@ class Archive:
                 stream = streams[row_id]
                 yield (
                     after,
-                    _decode(stream, self.metas(stream), [row[2:] for row in rows if row[1] == row_id]),
+                    decode(stream, self.metas(stream), [row[2:] for row in rows if row[1] == row_id]),
                 )
 
     def last_row(self) -> int:
@@ -231,24 +217,3 @@ def open_archive(path: str | Path, *, write: bool = False) -> Archive:
     Raises NoArchiveError when there is none to read, NewerVersionError when a newer obslab wrote it.
     """
     return Archive(Path(path), write=write)
-
-
-def _decode(stream: Stream, versions: tuple[Meta, ...], rows: list[tuple[int, int, bytes]]) -> Readings:
-    """Bodies to numbers, each by the metadata version in force at its time."""
-    times = np.array([row[0] for row in rows], dtype=np.int64)
-    edges = np.array([meta.valid_from_ns for meta in versions], dtype=np.int64)
-    version = np.searchsorted(edges, times, side="right") - 1
-    used = [versions[place] for place in np.unique(version)] or list(versions[-1:])
-    units = {
-        name: unit for meta in used for name, unit in zip(meta.components, meta.component_units, strict=True)
-    }
-    components = tuple(units)
-    values = np.full((times.size, len(components)), np.nan)
-    quality = np.zeros(times.size, dtype=np.uint8)
-    for place in np.unique(version):
-        meta, chosen = versions[place], np.flatnonzero(version == place)
-        columns = np.array([components.index(name) for name in meta.components])
-        decoded, figures = codec.unpack(meta, b"".join([rows[row][2] for row in chosen]))
-        values[np.ix_(chosen, columns)], quality[chosen] = decoded, figures
-    arrivals = np.array([row[1] for row in rows], dtype=np.int64)
-    return Readings(stream, components, tuple(units.values()), times, arrivals, values, quality)

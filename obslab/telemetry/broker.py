@@ -13,8 +13,9 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from obslab.errors import BrokerError, NoLabError
 
@@ -44,7 +45,7 @@ class IotcoreBroker:
             raise NoLabError("the embedded broker needs iotcore; pip install 'obslab[demo]'") from error
         self.port = port or free_port()
         # By default iotcore listens on every interface and lets 100 messages be unacknowledged.
-        self._make = lambda: Iotcore(
+        self._make: Callable[[], Any] = lambda: Iotcore(
             port=self.port, listen="127.0.0.1", max_payload_size=_MAX_PAYLOAD, max_inflight_count=1000
         )
         self._broker = self._make()

@@ -48,10 +48,11 @@ def encode(stream: Stream, meta: Meta, time_ns: int, values: Any, quality: int |
     ``time_ns`` is the time of the first sample; NaN is sent as missing, other values are rounded to
     the nearest count. Raises CodecError for a value or time the layout cannot hold.
     """
-    counts = np.rint(np.asarray(values, dtype=np.float64).reshape(-1, len(meta.components)) / meta.scale)
-    if len(counts) != stream.block:
-        raise CodecError(f"{stream}: {len(counts)} samples for a message of {stream.block}")
-    second, rest = divmod(time_ns - round(meta.offset_s * _NS), _NS)
+    given, want = np.asarray(values, dtype=np.float64), (stream.block, len(meta.components))
+    if given.shape != want and not (stream.block == 1 and given.shape == want[1:]):
+        raise CodecError(f"{stream}: values of shape {given.shape}, a message has {want}", shape=given.shape)
+    counts = np.rint(given.reshape(want) / meta.scale)
+    second, rest = divmod(int(time_ns) - round(meta.offset_s * _NS), _NS)
     if rest or not 0 <= second < 2**32:
         raise CodecError(
             f"{stream}: time {time_ns} ns is not a whole second plus offset_s={meta.offset_s:g} "
@@ -65,9 +66,9 @@ def encode(stream: Stream, meta: Meta, time_ns: int, values: Any, quality: int |
     else:
         _refuse(stream, meta, counts, ~missing & ((counts < 0) | (counts >= SCALAR_MISSING)))
         field = np.where(missing, SCALAR_MISSING, counts).astype("<u4")[:, 0]
-        figures = np.broadcast_to(np.asarray(quality), field.shape)
-        if np.any((figures < 0) | (figures > 255)):
-            raise CodecError(f"{stream}: quality {quality} does not fit one byte", quality=quality)
+        figures = np.asarray(quality)
+        if figures.shape not in ((), field.shape) or np.any((figures < 0) | (figures > 255)):
+            raise CodecError(f"{stream}: quality {quality} is not one byte for each sample", quality=quality)
         body = (field << np.uint32(8)) | figures.astype("<u4")
     return second.to_bytes(4, "little") + body.astype(body.dtype.newbyteorder("<")).tobytes()
 

@@ -21,9 +21,10 @@ import paho.mqtt.client as paho
 from obslab.config import Broker
 from obslab.errors import TableError
 from obslab.telemetry.archive import Archive
-from obslab.telemetry.hot import Batch
+from obslab.telemetry.batch import Batch
 from obslab.telemetry.intake import Intake, Message
 from obslab.telemetry.mqtt import Link, LinkState
+from obslab.telemetry.sample import META
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Collector:
         self._inbox: deque[tuple[int, int, Message]] = deque()
         self._news = threading.Event()
         self._ending = False
-        self._trouble = ""
+        self._trouble = self._report_trouble = ""
         self.counted: Counter[str] = Counter()
         # The session at the broker keeps what comes while we are away; it belongs to the archive.
         self._link = Link(
@@ -72,6 +73,15 @@ class Collector:
             clean_session=False,
             manual_ack=True,
         )
+        # iotcore gives retained messages once in a session: killed before it had stored them, a collector
+        # would read no sample until the station comes again. A session of their own always gets them.
+        self._metas = Link(
+            address,
+            f"obslab-metadata-{archive.id}",
+            topics=(f"+/+/{META}",),
+            on_message=self._metadata_arrived,
+            quiet=True,
+        )
         self._writer = threading.Thread(target=self._run, name="obslab-collector", daemon=True)
         self._reporter = threading.Thread(target=self._report_on, name="obslab-report", daemon=True)
 
@@ -79,12 +89,14 @@ class Collector:
         self._writer.start()
         self._reporter.start()
         self._link.start()
+        self._metas.start()
 
     def stop(self) -> None:
         """Store what has arrived, acknowledge it, and end."""
         self._ending = True
         self._news.set()
         self._writer.join()
+        self._metas.stop()
         self._link.stop()
         self._write_report()
 
@@ -113,6 +125,10 @@ class Collector:
         self._inbox.append((self._link.generation, message.mid if message.qos else 0, item))
         self._news.set()
 
+    def _metadata_arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
+        self._inbox.append((0, 0, Message(message.topic, bytes(message.payload), arrival_ns)))
+        self._news.set()
+
     def _run(self) -> None:
         while not (self._ending and not self._inbox):
             self._news.wait(_REPORT_S)
@@ -130,10 +146,8 @@ class Collector:
             try:
                 self._read_again(batch)
                 self.counted.update(self._archive.add(batch))
-            except TableError as error:
-                if self._trouble != error.message:
-                    log.error("%s; %d messages wait unacknowledged", error.message, len(messages))
-                self._trouble = error.message
+            except Exception as error:  # whatever it is, this thread must live: nothing else stores
+                self._complain(error, len(messages))
                 if self._ending:
                     return False
                 time.sleep(_RETRY_S)
@@ -143,16 +157,22 @@ class Collector:
             self._trouble = ""
             return True
 
+    def _complain(self, error: Exception, count: int) -> None:
+        known = isinstance(error, TableError)
+        trouble = str(error) if known else f"the archive {self._archive.path} failed: {error!r}"
+        if self._trouble != trouble:
+            log.error("%s; %d messages wait unacknowledged", trouble, count, exc_info=not known)
+        self._trouble = trouble
+
     def _read_again(self, batch: Batch) -> None:
         """Messages that waited for metadata which this batch brings."""
-        for topic in batch.metas:
-            for row_id, refusal in self._archive.waiting(topic):
-                if row_id in batch.read_again:  # a commit that failed is being tried again
-                    continue
-                batch.read_again.append(row_id)
-                again = self._intake.sort([Message(refusal.topic, refusal.payload, refusal.arrival_ns)])
-                batch.arrivals += again.arrivals
-                batch.refusals += again.refusals
+        if batch.read_again:  # a commit that failed is being tried again
+            return
+        waited = [row for topic in batch.metas for row in self._archive.waiting(topic)]
+        again = self._intake.sort([Message(one.topic, one.payload, one.arrival_ns) for _, one in waited])
+        batch.arrivals += again.arrivals
+        batch.refusals += again.refusals
+        batch.read_again += [row_id for row_id, _ in waited]
 
     def _report_on(self) -> None:
         while not self._ending:
@@ -165,8 +185,11 @@ class Collector:
         try:
             draft.write_text(json.dumps(asdict(self.report())))
             draft.replace(file)  # a reader sees the old one or the new one, never half
+            self._report_trouble = ""
         except OSError as error:
-            log.warning("%s cannot be written: %s", file, error)
+            if str(error) != self._report_trouble:  # once, not every second
+                log.warning("%s cannot be written: %s", file, error)
+            self._report_trouble = str(error)
 
 
 def read_report(archive: Path) -> Report | None:

@@ -11,7 +11,7 @@ from obslab.times import from_ns
 if TYPE_CHECKING:
     import xarray as xr
 
-    from obslab.telemetry.archive import Readings
+    from obslab.telemetry.readings import Readings
     from obslab.telemetry.sample import Meta
 
 SAMPLES = Schema(

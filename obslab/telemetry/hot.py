@@ -11,14 +11,15 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from obslab.errors import TableError
 from obslab.tables import connect, transaction
+from obslab.telemetry.batch import Arrivals, Batch, Refusal
 from obslab.telemetry.sample import Meta, Stream, decode_meta, encode_meta
 
 _MIGRATIONS = (
@@ -77,39 +78,6 @@ _ADD = """
 """
 
 
-@dataclass(frozen=True)
-class Arrivals:
-    """Samples of one stream in order of arrival; ``bodies`` holds ``width`` bytes for each."""
-
-    stream: Stream
-    time_ns: NDArray[np.int64]
-    arrival_ns: NDArray[np.int64]
-    width: int
-    bodies: bytes
-    late: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A message that is not a sample we understand; ``waiting`` for metadata, it will be read again."""
-
-    arrival_ns: int
-    topic: str
-    payload: bytes
-    reason: str
-    waiting: bool = False
-
-
-@dataclass
-class Batch:
-    """What one commit stores: all of it, or nothing."""
-
-    arrivals: list[Arrivals] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-    metas: dict[str, tuple[Meta, ...]] = field(default_factory=dict)
-    read_again: list[int] = field(default_factory=list)
-
-
 class HotStore:
     """One SQLite file. One process writes (its threads share the lock here), any number read."""
 
@@ -120,8 +88,7 @@ class HotStore:
         self._ids: dict[Stream, int] = {}
         self._newest: dict[int, int] = {}
         if not readonly:
-            query = "SELECT stream, max(time_ns) FROM sample GROUP BY stream"
-            self._newest = dict(self.connection.execute(query))
+            self._look_up()
             with transaction(self.connection) as write:
                 write.execute("INSERT OR IGNORE INTO fact VALUES ('id', ?)", (uuid.uuid4().hex,))
 
@@ -152,11 +119,11 @@ class HotStore:
     def waiting(self, meta_topic: str) -> list[tuple[int, Refusal]]:
         """Messages of one instrument that wait for metadata, with their row ids."""
         instrument = meta_topic.rsplit("/", 1)[0]
-        query = """SELECT id, arrival_ns, topic, payload, reason FROM rejected
+        query = """SELECT id, arrival_ns, topic, payload, reason, waiting FROM rejected
                    WHERE waiting AND topic >= ?1 || '/' AND topic < ?1 || '0' ORDER BY id"""
         with self.lock:
             rows = self.connection.execute(query, (instrument,)).fetchall()
-        return [(row[0], Refusal(*row[1:], waiting=True)) for row in rows]
+        return [(int(row[0]), Refusal(*row[1:])) for row in rows]
 
     def counters(self) -> dict[Stream | None, Counter[str]]:
         """Counts by stream: unique, duplicate, contradiction, late, out_of_order; under None: rejected."""
@@ -174,28 +141,41 @@ class HotStore:
         newest, ids = dict(self._newest), dict(self._ids)
         fresh: dict[int, list[tuple[NDArray[np.int64], bytes]]] = {}
         behind: list[tuple[int, Arrivals, int]] = []
-        with self.lock, transaction(self.connection) as write:
-            for arrivals in batch.arrivals:
-                row_id = ids[arrivals.stream] = ids.get(arrivals.stream) or _stream_id(write, arrivals.stream)
-                counts = counted.setdefault(row_id, Counter())
-                ahead = _ahead(arrivals.time_ns, newest.get(row_id))
-                behind += [(row_id, arrivals, int(place)) for place in np.flatnonzero(~ahead)]
-                if ahead.any():
-                    fresh.setdefault(arrivals.width, []).append(_rows(row_id, arrivals, ahead))
-                    counts.update(unique=int(ahead.sum()), late=int((ahead & arrivals.late).sum()))
-                    newest[row_id] = int(arrivals.time_ns[ahead][-1])
-            for width, parts in fresh.items():
-                rows = msgspec.json.encode(np.concatenate([part[0] for part in parts]).tolist())
-                write.execute(_ADD, (b"".join(part[1] for part in parts), width, rows.decode()))
-            # What is not ahead may be there already; it is rare, so it is asked for one by one.
-            for row_id, arrivals, place in behind:
-                counted[row_id].update(_add_one(write, row_id, arrivals, place))
-            _refuse(write, batch, counted.setdefault(0, Counter()))
-            _keep_metas(write, batch.metas)
-            for row_id, counts in counted.items():
-                _count(write, row_id, counts)
+        try:
+            with self.lock, transaction(self.connection) as write:
+                for arrivals in batch.arrivals:
+                    row_id = ids[arrivals.stream] = ids.get(arrivals.stream) or _stream_id(
+                        write, arrivals.stream
+                    )
+                    counts = counted.setdefault(row_id, Counter())
+                    ahead = _ahead(arrivals.time_ns, newest.get(row_id))
+                    behind += [(row_id, arrivals, int(place)) for place in np.flatnonzero(~ahead)]
+                    if ahead.any():
+                        fresh.setdefault(arrivals.width, []).append(_rows(row_id, arrivals, ahead))
+                        counts.update(unique=int(ahead.sum()), late=int((ahead & arrivals.late).sum()))
+                        newest[row_id] = int(arrivals.time_ns[ahead][-1])
+                for width, parts in fresh.items():
+                    rows = msgspec.json.encode(np.concatenate([part[0] for part in parts]).tolist())
+                    write.execute(_ADD, (b"".join(part[1] for part in parts), width, rows.decode()))
+                # What is not ahead may be there already; it is rare, so it is asked for one by one.
+                for row_id, arrivals, place in behind:
+                    counted[row_id].update(_add_one(write, row_id, arrivals, place))
+                _refuse(write, batch, counted.setdefault(0, Counter()))
+                _keep_metas(write, batch.metas)
+                for row_id, counts in counted.items():
+                    _count(write, row_id, counts)
+        except TableError:
+            with self.lock:  # a commit that reported a failure may be on disk all the same
+                self._look_up()
+            raise
         self._newest, self._ids = newest, ids
         return sum(counted.values(), Counter())
+
+    def _look_up(self) -> None:
+        """What the file itself says of its streams and their newest samples."""
+        query = "SELECT s.id, (SELECT max(time_ns) FROM sample WHERE stream = s.id) FROM stream s"
+        found = self.connection.execute(query).fetchall()
+        self._ids, self._newest = {}, {row_id: newest for row_id, newest in found if newest is not None}
 
     def close(self) -> None:
         with self.lock:
@@ -235,7 +215,9 @@ def _add_one(write: sqlite3.Connection, row_id: int, arrivals: Arrivals, place: 
 
 
 def _refuse(write: sqlite3.Connection, batch: Batch, counts: Counter[str]) -> None:
-    write.executemany("DELETE FROM rejected WHERE id = ?", [(row_id,) for row_id in batch.read_again])
+    for row_id in batch.read_again:
+        again = write.execute("DELETE FROM rejected WHERE id = ? RETURNING times", (row_id,)).fetchall()
+        counts["waiting"] -= sum(times for (times,) in again)
     for refusal in batch.refusals:
         write.execute(
             """INSERT INTO rejected (arrival_ns, topic, payload, reason, waiting) VALUES (?, ?, ?, ?, ?)
@@ -243,7 +225,6 @@ def _refuse(write: sqlite3.Connection, batch: Batch, counts: Counter[str]) -> No
             (refusal.arrival_ns, refusal.topic, refusal.payload, refusal.reason, refusal.waiting),
         )
         counts["waiting" if refusal.waiting else "rejected"] += 1
-    counts["waiting"] -= len(batch.read_again)
 
 
 def _keep_metas(write: sqlite3.Connection, metas: Mapping[str, Sequence[Meta]]) -> None:

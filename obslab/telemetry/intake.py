@@ -8,17 +8,17 @@ looked at message by message.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from obslab.errors import MetadataError, TopicError
 from obslab.telemetry import codec
-from obslab.telemetry.hot import Arrivals, Batch, Refusal
+from obslab.telemetry.batch import Arrivals, Batch, Refusal
 from obslab.telemetry.sample import META, Meta, Stream, decode_meta
-from obslab.times import as_ns, iso
+from obslab.times import iso
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,9 @@ class Intake:
         short = [message for message in group if len(message.payload) < 4]
         if short:
             group = [message for message in group if len(message.payload) >= 4]
-            batch.refusals += self._refuse(short, f"{stream}: a payload of fewer than 4 bytes holds no time")
+            batch.refusals += self._refuse(
+                short, f"{stream}: a payload of fewer than 4 bytes holds no time; check what sends it"
+            )
         if not group:
             return
         # Chosen by sample time: what was recorded before a change of the instrument is read as it was then.
@@ -126,7 +128,7 @@ class Intake:
         if not group:
             return
         arrival_ns = np.array([message.arrival_ns for message in group], dtype=np.int64)
-        now_ns = _station_time(latest, arrival_ns)
+        now_ns = latest.clock.times_at(arrival_ns) if latest.clock else arrival_ns
         second = codec.seconds([message.payload for message in group])
         speed = latest.clock.speed if latest.clock else 1.0
         ahead = second > now_ns // _NS + FUTURE_S * max(1.0, speed)
@@ -134,7 +136,7 @@ class Intake:
         if (ahead | unset).any():
             for mask, why in (
                 (ahead, "in the future; check the station's clock"),
-                (unset, "before 1990; no GPS time?"),
+                (unset, "before 1990; has the instrument GPS time?"),
             ):
                 wrong = [message for message, bad in zip(group, mask, strict=True) if bad]
                 for message in wrong:
@@ -160,18 +162,10 @@ class Intake:
         ]
         for refusal in refused[:1]:
             # Once for each topic and kind of trouble: a broken instrument would fill the log's disk.
-            if (key := (refusal.topic, reason.partition(":")[0])) not in self._told:
+            if (key := (refusal.topic, re.sub("[0-9]+", "", reason))) not in self._told:
                 self._told.add(key)
                 log.warning("kept as rejected, %s: %s", refusal.topic, reason)
         return refused
-
-
-def _station_time(meta: Meta, wall_ns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What the station's clock showed at UTC instants."""
-    if meta.clock is None:
-        return wall_ns
-    since_ns = (wall_ns - as_ns(meta.clock.wall)) * meta.clock.speed
-    return as_ns(meta.clock.station) + np.rint(since_ns).astype(np.int64)
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:

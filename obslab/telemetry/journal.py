@@ -62,7 +62,7 @@ class Journal:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._held = hold(self.folder / "lock", f"journal {self.folder}")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._connection = connect(self.folder / "journal.db", _MIGRATIONS)
 
     def append(self, messages: Sequence[tuple[str, int, bytes]]) -> None:
@@ -107,9 +107,9 @@ class Journal:
 
     def add_meta(self, topic: str, meta: Meta) -> tuple[Meta, ...]:
         """Add a version (or replace the one that begins at the same time); returns all of them."""
-        kept = [old for old in self.metas().get(topic, ()) if old.valid_from != meta.valid_from]
-        versions = tuple(sorted([*kept, meta], key=lambda version: version.valid_from))
         with self._lock, transaction(self._connection) as write:
+            kept = [old for old in self.metas().get(topic, ()) if old.valid_from != meta.valid_from]
+            versions = tuple(sorted([*kept, meta], key=lambda version: version.valid_from))
             write.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (topic, encode_meta(versions)))
         return versions
 

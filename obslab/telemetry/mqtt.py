@@ -7,7 +7,9 @@ stays true. A first connection that fails is tried again like a lost one.
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from obslab.config import Broker
 from obslab.errors import BrokerError, ConfigError
@@ -30,7 +33,10 @@ Arrived = Callable[[paho.MQTTMessage, int], None]
 
 @dataclass(frozen=True)
 class LinkState:
-    """How a link is: ``detail`` is one line for people, ``since_s`` is Unix time of the last change."""
+    """How a link is: ``detail`` is one line for people, ``since_s`` is Unix time of the last change.
+
+    ``refused`` means that waiting is of no use: somebody must change a setting.
+    """
 
     connected: bool
     detail: str
@@ -57,6 +63,7 @@ class Link:
         on_published: Callable[[int], None] | None = None,
         clean_session: bool = True,
         manual_ack: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.address = address
         self._topics, self._on_message, self._on_up, self._on_published = (
@@ -69,14 +76,21 @@ class Link:
         self._changed = threading.Condition()
         self._generation = 0
         self._ending = False
+        self._level = logging.DEBUG if quiet else logging.WARNING
         self.client = client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, client_id, clean_session=clean_session, manual_ack=manual_ack
+            CallbackAPIVersion.VERSION2, client_id, clean_session=clean_session, manual_ack=manual_ack
         )
         client.on_connect, client.on_disconnect = self._connected, self._lost
         client.on_connect_fail = self._failed
         client.on_message, client.on_publish = self._arrived, self._published
         client.max_inflight_messages_set(_INFLIGHT)
         client.reconnect_delay_set(*_RETRY_S)
+        try:
+            address.host.encode("idna")  # paho's thread would die of it
+        except UnicodeError as error:
+            raise ConfigError(
+                f"broker {address.url}: {address.host!r} is not a host name: {error}"
+            ) from error
         if address.user:
             client.username_pw_set(address.user, address.password)
         if address.tls:
@@ -142,8 +156,7 @@ class Link:
             who = f"user {self.address.user!r}" if self.address.user else "an anonymous client"
             hint = "check OBSLAB_MQTT_USER and OBSLAB_MQTT_PASSWORD"
             detail = f"broker {self.address.url} refused {who}: {reason}; {hint}"
-            log.error("%s", detail)
-            self._change(LinkState(False, detail, time.time(), refused=True, losses=self._state.losses))
+            self._refused(detail)
             return
         log.info("connected to %s", self.address.url)
         if self._topics:
@@ -157,16 +170,44 @@ class Link:
     def _lost(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         with self._changed:
             self._generation += 1
-        if self._state.connected and not self._ending:
+        if self._ending or self._state.refused:
+            return
+        if self._state.connected:
             detail = f"lost broker {self.address.url} ({reason}); trying again"
-            log.warning("%s", detail)
+            self._tell(detail)
             self._change(LinkState(False, detail, time.time(), losses=self._state.losses + 1))
+        else:
+            detail = (
+                f"{self.address.url} ended the connection at once ({reason}); is it an MQTT broker, is it"
+            )
+            self._down(f"{detail} {'really' if self.address.tls else 'one without'} TLS? trying again")
 
     def _failed(self, _c: Any, _u: Any) -> None:
-        if not self._state.detail.startswith("no broker"):
-            detail = f"no broker answers at {self.address.url}; is it running? trying again"
-            log.warning("%s", detail)
+        url, error = self.address.url, sys.exception()  # paho calls this while it handles one
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = f"{error.verify_message}; set OBSLAB_MQTT_CA to the certificate of the CA that signed it"
+            self._refused(f"the certificate of broker {url} is not trusted: {why}")
+        elif isinstance(error, ssl.SSLError):
+            self._down(
+                f"no TLS with {url} ({error.reason or error}); is that its TLS port? without TLS it is mqtt://"
+            )
+        elif isinstance(error, socket.gaierror):
+            self._down(f"no broker: host {self.address.host!r} is not known ({error.strerror}); trying again")
+        else:
+            self._down(f"no broker answers at {url}; is it running? trying again")
+
+    def _down(self, detail: str) -> None:
+        if detail != self._state.detail:
+            self._tell(detail)
             self._change(LinkState(False, detail, self._state.since_s, losses=self._state.losses))
+
+    def _refused(self, detail: str) -> None:
+        if detail != self._state.detail:
+            self._tell(detail, worse=True)
+            self._change(LinkState(False, detail, time.time(), refused=True, losses=self._state.losses))
+
+    def _tell(self, detail: str, *, worse: bool = False) -> None:
+        log.log(self._level + 10 * worse, "%s", detail)
 
     def _arrived(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
         if self._on_message:

@@ -43,7 +43,7 @@ class Publisher:
         self._early: set[int] = set()  # message ids acknowledged before publish() had returned them
         self._outstanding: dict[int, int] = {}  # message id -> seq
         self._metas_due = True
-        self._was_up = False
+        self._rewind_due = False
         self._thread = threading.Thread(target=self._run, name="obslab-publisher", daemon=True)
 
     def start(self) -> None:
@@ -89,12 +89,9 @@ class Publisher:
 
     def _up(self, session_present: bool) -> None:
         self._metas_due = True  # brokers lose retained messages
-        if self._was_up and not session_present:
-            # The broker forgot us, so it may have forgotten what it acknowledged but not passed on.
-            with self._lock:
-                self._handed = max(0, min(self._handed, self._watermark_locked() - _REWIND))
-            log.warning("the broker lost its state; sending up to %d messages again", _REWIND)
-        self._was_up = True
+        # The broker forgot us, so it may have forgotten what it acknowledged but not passed on; that was
+        # perhaps while we were not running.
+        self._rewind_due = not session_present
         self._news.set()
 
     def _acknowledged(self, mid: int) -> None:
@@ -106,15 +103,16 @@ class Publisher:
     # ---- the publisher's thread
 
     def _run(self) -> None:
-        marked, held = self._journal.acknowledged(), False
+        marked, marked_at, held = self._journal.acknowledged(), 0.0, False
         while not self._ending:
             self._news.wait(_HELD_S if held else _MARK_S)
             self._news.clear()
             try:
                 held = self._link.state.connected and self._send()
-                if (mark := self._watermark()) != marked:
+                mark = self._watermark()
+                if mark != marked and time.monotonic() > marked_at + _MARK_S:  # each costs a sync of the disk
                     self._journal.acknowledge(mark)
-                    marked = mark
+                    marked, marked_at = mark, time.monotonic()
             except Exception:  # a full disk, say: tell it, and try again at the next round
                 log.exception("publishing from %s failed; trying again", self._journal.folder)
 
@@ -124,15 +122,27 @@ class Publisher:
             self._metas_due = False
             for topic, versions in self._journal.metas().items():
                 self._hand(topic, encode_meta(versions), None, retain=True)
+        if self._rewind_due:
+            self._rewind()
         while (room := _WINDOW - len(self._outstanding)) > 0:
             entries = self._journal.after(self._handed, room)
             if not entries:
                 return False
             for entry in entries:
-                if self._ending or (self._release and not self._release(entry)):
+                if self._ending or self._rewind_due or (self._release and not self._release(entry)):
                     return True
                 self._hand(entry.topic, entry.payload, entry.seq, retain=False)
         return False
+
+    def _rewind(self) -> None:
+        self._rewind_due = False
+        with self._lock:
+            mark = self._watermark_locked()
+            self._handed = max(0, mark - _REWIND)
+        if mark:
+            log.warning(
+                "the broker does not know us (any more); sending its last %d again", mark - self._handed
+            )
 
     def _hand(self, topic: str, payload: bytes, seq: int | None, *, retain: bool) -> None:
         mid = self._link.publish(topic, payload, retain=retain)

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from obslab.telemetry.archive import Readings
+from obslab.telemetry.readings import Readings
 from obslab.telemetry.sample import Stream
 
 CAPACITY = 100_000  # more than a day at 1 Hz; 4 MB for a vector

@@ -10,12 +10,18 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from obslab.errors import MetadataError, TopicError
 from obslab.times import as_ns
 
 FORMAT = "obslab/1"
 META = "$meta"
+
+_TAKEN = {"time", "arrival", "quality"}
+_FASTEST = 1e6
+_DAY_S = 86_400.0
 
 _STATION = re.compile(r"[A-Z][A-Z0-9]{2}")
 _INSTRUMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -51,7 +57,7 @@ class Stream(msgspec.Struct, frozen=True, order=True):
     def parse(cls, topic: str) -> Stream:
         """The stream of a topic such as ``pea/lemi0001/sec``."""
         levels = topic.split("/")
-        if len(levels) != 3 or levels[0] != levels[0].lower():
+        if len(levels) != 3 or levels[0] != levels[0].lower() or not topic.isascii():
             raise TopicError(f"topic {topic!r} is not iagacode/instrument/samplerate, as in pea/lemi0001/sec")
         return cls(levels[0].upper(), levels[1], levels[2])
 
@@ -91,12 +97,20 @@ class Clock(msgspec.Struct, frozen=True, omit_defaults=True):
     recorded: datetime | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.speed) and self.speed > 0):
-            raise MetadataError(f"clock speed {self.speed!r} is not a positive number")
+        if not 0 < self.speed <= _FASTEST:
+            raise MetadataError(f"clock speed {self.speed!r} is not a positive number up to {_FASTEST:g}")
+        for instant in (self.station, self.wall, self.recorded):
+            if instant is not None:
+                as_ns(instant)  # refuses a time that has no zone or is out of reach
 
     def at(self, wall_ns: int) -> int:
         """What the station's clock shows, in ns since 1970, at a UTC instant ``wall_ns``."""
         return as_ns(self.station) + round((wall_ns - as_ns(self.wall)) * self.speed)
+
+    def times_at(self, wall_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``at`` for an array of instants."""
+        since_ns: NDArray[np.int64] = np.rint((wall_ns - as_ns(self.wall)) * self.speed).astype(np.int64)
+        return since_ns + as_ns(self.station)
 
     def wall_at(self, station_ns: int) -> int:
         """The UTC instant at which the station's clock shows ``station_ns``."""
@@ -138,6 +152,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         for name in self.components:
             if not re.fullmatch(r"[a-z][a-z0-9_]{0,15}", name):
                 raise MetadataError(f"component {name!r} is not a short name in small letters, as in x")
+            if name in _TAKEN:
+                raise MetadataError(f"component {name!r} has the name of a column of every stream; rename it")
         if len(set(self.components)) != len(self.components):
             raise MetadataError(f"components {self.components} name one twice")
         want = 3 if self.kind == "vector" else 1
@@ -147,8 +163,12 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise MetadataError(f"units {self.units} are not one for each of {want} component(s)")
         if self.valid_from.tzinfo is None:
             raise MetadataError(f"valid_from {self.valid_from} has no time zone; write it in UTC, with a Z")
+        as_ns(self.valid_from)  # refuses what is out of reach
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise MetadataError(f"scale {self.scale!r} is not a positive number of {self.units}")
+        for name in ("offset_s", "delay_s"):
+            if not abs(getattr(self, name)) <= _DAY_S:
+                raise MetadataError(f"{name} {getattr(self, name)!r} is not within a day")
 
     @property
     def valid_from_ns(self) -> int:

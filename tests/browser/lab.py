@@ -169,7 +169,7 @@ class Notebook:
         self.console_errors: list[str] = []
         page.set_default_timeout(TIMEOUT_S * 1000)
         page.on("console", lambda said: self._note(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: self._note(str(error)))
+        page.on("pageerror", lambda error: self._note(error.stack or str(error)))
 
     def load(self, options: str = "") -> None:
         self.page.goto(self._url + options)
@@ -209,7 +209,8 @@ class Notebook:
             except PlaywrightError as error:
                 answer = error
             self.page.wait_for_timeout(50)
-        raise AssertionError(f"not within {timeout_s} s: {script}: {answer}")
+        cells = "".join(self.page.evaluate(_TROUBLE))[-1000:]
+        raise AssertionError(f"not within {timeout_s} s: {script}: {answer}\n{cells}")
 
     def output(self, index: int) -> str:
         """The text below a cell."""
@@ -224,7 +225,9 @@ class Notebook:
         script = "(theme) => jupyterapp.commands.execute('apputils:change-theme', { theme })"
         self.page.evaluate(script, theme)
         light = str(theme.endswith("Light")).lower()
-        self.wait_for("(light) => document.body.dataset.jpThemeLight === light", light)
+        # Two changes under one splash screen make JupyterLab remove it twice, which is an error.
+        splash = "document.querySelector('#jupyterlab-splash')"
+        self.wait_for(f"(light) => document.body.dataset.jpThemeLight === light && !{splash}", light)
 
     def screenshot(self, path: Path, width: int | None = None) -> None:
         if width:

@@ -94,7 +94,8 @@ bridge.fail(evil, evil)
 bridge
 """
 
-VIEWS = "[...[...__obslab.stores][0].views]"
+STORE = "[...__obslab.stores][0]"
+VIEWS = f"[...{STORE}.views]"
 SEEN = f"() => {VIEWS}[0].frames > 2"
 CALLS = f"() => {VIEWS}.map((view) => view.figures[0].renderers[0].data_source.data.k[0])"
 RANGES = f"""() => {VIEWS}.map((view) => {{
@@ -140,27 +141,32 @@ def status_of(notebook):
 
 
 @pytest.fixture(scope="module")
-def live(lab):
-    cells = (
-        "time.sleep(4)",
-        "bridge.show(traces())",
-        "bridge.fail('collector', 'broker refused')",
-        "stopped = True",
-    )
+def live_notebook(lab):
+    cells = "time.sleep(4)", "bridge.show(traces())", "bridge.fail('collector', 'refused')", "stopped = True"
     with lab.show(LIVE, *cells, name="live.ipynb") as notebook:
         notebook.wait_for(SEEN)
         notebook.wait_idle()
         yield notebook
-        assert notebook.console_errors == []
 
 
 @pytest.fixture(scope="module")
-def events(lab):
+def events_notebook(lab):
     with lab.show(EVENTS, FOLLOW, SLEEP_AND_FOLLOW, ON_RESIZE, name="events.ipynb") as notebook:
         notebook.wait_for(SEEN.replace("> 2", "> 0"))
         notebook.wait_idle()
         yield notebook
-        assert notebook.console_errors == []
+
+
+@pytest.fixture
+def live(live_notebook):
+    yield live_notebook
+    assert live_notebook.console_errors == []
+
+
+@pytest.fixture
+def events(events_notebook):
+    yield events_notebook
+    assert events_notebook.console_errors == []
 
 
 def test_the_plot_is_drawn_and_moves(live):
@@ -221,15 +227,15 @@ def test_the_theme_is_followed(live):
 
 
 def test_a_new_document_replaces_the_old_one_without_a_jump(live):
-    views = "Bokeh.index.roots.length"
-    before = live.page.evaluate(f"() => {views}")
+    held = "() => [Bokeh.index.roots.length, Bokeh.documents.length]"
+    before = live.page.evaluate(held)
     edition = live.page.evaluate(f"() => {VIEWS}[0].edition")
     live.page.evaluate(SAMPLE_HEIGHTS)
     live.run_cell(2)
     live.wait_for(f"(edition) => {VIEWS}[0].edition > edition && !{VIEWS}[0].building", edition)
     live.wait_for(f"() => ({CALLS})()[0] > 0")
     assert len(live.page.evaluate("() => [...window.heights]")) == 1
-    assert live.page.evaluate(f"() => {views}") == before
+    assert live.page.evaluate(held) == before
     assert live.find(".obslab-mount").count() == 1
 
 
@@ -237,7 +243,7 @@ def test_an_error_lies_over_the_plot_and_can_be_closed(live):
     height = live.find(".obslab").bounding_box()["height"]
     live.run_cell(3)
     alert = live.find(".obslab [role=alert]")
-    alert.get_by_text("collector: broker refused").wait_for()
+    alert.get_by_text("collector: refused").wait_for()
     assert live.find(".obslab").bounding_box()["height"] == height
     live.find("[aria-label='Close the error message']").click()
     alert.wait_for(state="hidden")
@@ -249,6 +255,21 @@ def test_a_reload_shows_current_data(live):
     live.wait_for(f"(before) => ({CALLS})()[0] > before + 10", before, timeout_s=60)
     assert status_of(live) == "live"
     live.wait_idle()
+
+
+def test_a_lost_frame_is_made_good(live):
+    gaps = live.page.evaluate(f"() => {{ const store = {STORE}; store.seq -= 1; return store.gaps; }}")
+    live.wait_for(f"(gaps) => {STORE}.gaps > gaps", gaps)
+    (before,) = live.page.evaluate(CALLS)
+    live.wait_for(f"(before) => ({CALLS})()[0] > before + 5", before)
+    assert live.page.evaluate(f"() => {STORE}.gaps") == gaps + 1
+
+
+def test_a_page_that_reconnects_is_current(live):
+    live.page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.reconnect()")
+    status(live, "live")
+    (before,) = live.page.evaluate(CALLS)
+    live.wait_for(f"(before) => ({CALLS})()[0] > before + 5", before)
 
 
 def test_silence_is_told(live):
@@ -302,10 +323,21 @@ def test_a_selection_reaches_the_kernel_and_escape_clears_it(events):
     events.page.mouse.down()
     events.page.mouse.move(box["x"] + 250, box["y"] + 150, steps=4)
     events.page.mouse.up()
-    status(events, "select ['type', 'x0', 'x1', 'y0', 'y1']")
+    status(events, "'x0', 'x1', 'y0', 'y1']")
     events.find(".obslab-plot").focus()
     events.page.keyboard.press("Escape")
     status(events, "select []")
+
+
+def test_a_lost_question_is_asked_again(events):
+    events.page.evaluate(f"""() => {{
+      const store = {STORE};
+      const send = store.send;
+      store.patience = 300;
+      store.send = () => {{ store.send = send; }}; // loses one message
+    }}""")
+    events.find(".obslab button >> text=Reset view").click()
+    status(events, "reset after")
 
 
 def test_the_size_of_the_plot_is_told_to_a_handler_that_comes_late(events):
@@ -315,7 +347,7 @@ def test_the_size_of_the_plot_is_told_to_a_handler_that_comes_late(events):
 
 def test_text_from_the_kernel_is_shown_as_text_and_not_executed(lab):
     with lab.show(HOSTILE, name="hostile.ipynb") as notebook:
-        notebook.wait_for("() => [...[...__obslab.stores][0].views][0].frames > 0")
+        notebook.wait_for(f"() => {VIEWS}[0].frames > 0")
         text = '<img src=x onerror="window.hacked=1">'
         for place in "[role=status]", "[role=alert]", "th", "td", "caption":
             assert text in notebook.find(f".obslab {place}").text_content()
@@ -323,3 +355,14 @@ def test_text_from_the_kernel_is_shown_as_text_and_not_executed(lab):
         assert notebook.find(".obslab img[src=x]").count() == 0
         assert notebook.page.evaluate("() => window.hacked === undefined")
         assert notebook.console_errors == []
+
+
+def test_another_bokehjs_on_the_page_keeps_its_place(lab):
+    notebook = lab.open(lab.write("other.ipynb", HOSTILE))
+    notebook.page.evaluate("() => { globalThis.Bokeh = { version: '2.0.0', __bokeh__: true }; }")
+    notebook.run_cell(0)
+    notebook.wait_for(f"() => {VIEWS}[0].frames > 0")
+    assert notebook.page.evaluate("() => Bokeh.version") == "2.0.0"
+    assert notebook.page.evaluate(COLORS) > 3
+    assert notebook.console_errors == []
+    notebook.close()

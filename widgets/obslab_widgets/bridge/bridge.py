@@ -29,7 +29,7 @@ Handler = Callable[[dict[str, Any]], object]
 EVENTS = frozenset({"select", "range", "resize", "reset"})
 _HERE = Path(__file__).parent
 # anywidget takes one module, as text: relative imports would not resolve in a page.
-_SCRIPTS = ("theme.js", "store.js", "panel.js", "view.js", "bridge.js")
+_SCRIPTS = ("theme.js", "store.js", "access.js", "panel.js", "view.js", "bridge.js")
 
 
 class Bridge(anywidget.AnyWidget):

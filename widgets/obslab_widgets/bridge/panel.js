@@ -1,8 +1,6 @@
 // What surrounds the plot: the error over it, the bar and the table below it. All text from the kernel
 // goes through textContent, since labels and error messages may hold anything.
 
-const KEYS_HELP = "arrow keys pan, plus and minus zoom, R resets the view, Escape clears the selection";
-
 function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

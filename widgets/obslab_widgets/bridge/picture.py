@@ -33,6 +33,7 @@ class Picture:
         self._models: frozenset[str] = frozenset()
         self._values: dict[str, dict[str, Any]] = {}
         self._parts: dict[str, Any] = {}
+        self._retold = False
         self._answered: dict[str, int] = {}
         self._changed: set[str] = set()
         self._whole = True
@@ -70,7 +71,7 @@ class Picture:
                 self._parts.pop(name, None)
             else:
                 self._parts[name] = _status(part) if name == "status" else _table(part)
-        self.news = True
+        self._retold = self.news = True
 
     def fail(self, where: str, message: str) -> bool:
         """Whether that is news: an error that repeats is told once."""
@@ -94,7 +95,8 @@ class Picture:
         """What changed since the last frame, which becomes old news."""
         self.seq += 1
         frame = self._frame(self._values if self._whole else self._changed, whole=self._whole)
-        self._changed, self._whole, self.news = set(), False, False
+        self._changed = set()
+        self._whole = self._retold = self.news = False
         return frame
 
     def whole_frame(self) -> Frame:
@@ -117,9 +119,10 @@ class Picture:
             "errors": dict(self.errors),
             "answered": dict(self._answered),
             "handled": sorted(self.handled),
-            "parts": dict(self._parts),
             "models": {model: pack(self._values[model], buffers) for model in models},
         }
+        if whole or self._retold:
+            head["parts"] = dict(self._parts)
         if whole:
             head["document"] = self._document
         return head, buffers

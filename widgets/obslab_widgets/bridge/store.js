@@ -127,7 +127,7 @@ class Store {
     this.frames++;
     this.frameAt = performance.now();
     this.errors = head.errors;
-    this.parts = head.parts;
+    this.parts = head.parts ?? this.parts;
     this.listenTo(head.handled);
     this.hearAnswer(head);
     for (const [id, values] of Object.entries(head.models)) this.accept(id, unpack(values, buffers), head.whole);

@@ -3,14 +3,6 @@
 
 const RESIZE_MS = 250;
 const SELECTS = /^(BoxSelect|LassoSelect|PolySelect|Tap)Tool$/;
-const KEYS = {
-  ArrowLeft: [-0.1, 0, 1],
-  ArrowRight: [0.1, 0, 1],
-  ArrowUp: [0, 0.1, 1],
-  ArrowDown: [0, -0.1, 1],
-  "+": [0, 0, 0.8],
-  "-": [0, 0, 1.25],
-};
 
 class View {
   constructor(store, el, label, signal) {
@@ -23,7 +15,7 @@ class View {
     this.frames = 0;
     this.panel = new Panel(el, store, label, { reset: () => this.reset(), clear: () => this.clearSelection() });
     this.panel.plot.addEventListener("keydown", (event) => this.key(event));
-    this.panel.plot.addEventListener("focusin", () => this.nameTabStops()); // some are rendered late
+    this.panel.plot.addEventListener("focusin", () => nameTabStops(this.mount));
     watchTheme(() => this.apply(() => this.document && paintTheme(this.document)), signal);
     store.views.add(this);
     signal.addEventListener("abort", () => this.remove());
@@ -34,7 +26,7 @@ class View {
     this.store.views.delete(this);
     cancelAnimationFrame(this.pending);
     clearTimeout(this.resizing);
-    this.document?.clear();
+    if (!this.building) discard(this.bokeh, this.document, this.bokehViews); // else `swap` does it when it is done
   }
 
   async start(bokeh) {
@@ -53,7 +45,7 @@ class View {
   draw() {
     this.panel.refresh();
     if (!this.bokeh || this.removed) return;
-    if (this.edition !== this.store.edition) this.building ??= this.rebuild();
+    if (this.building || this.edition !== this.store.edition) this.building ??= this.rebuild();
     else this.apply(() => this.drawStale());
   }
 
@@ -111,7 +103,7 @@ class View {
   // The new plot is laid out behind the old one and takes its place when it is drawn: no jump.
   async swap() {
     this.edition = this.store.edition;
-    const [oldDocument, oldMount] = [this.document, this.mount];
+    const [oldDocument, oldViews, oldMount] = [this.document, this.bokehViews, this.mount];
     const mount = element("div", { class: "obslab-mount obslab-waiting" });
     this.panel.plot.append(mount);
     if (this.store.document) {
@@ -124,14 +116,13 @@ class View {
         paintTheme(this.document);
       });
       const { add_document_standalone: add } = this.bokeh.require("embed/standalone");
-      const views = await add(this.document, mount);
-      this.viewOf = (figure) => views.find_one(figure);
+      this.bokehViews = await add(this.document, mount);
     }
-    oldDocument?.clear();
+    discard(this.bokeh, oldDocument, oldViews);
     oldMount?.remove();
     mount.classList.remove("obslab-waiting");
     this.mount = mount;
-    if (this.removed) this.document?.clear();
+    if (this.removed) discard(this.bokeh, this.document, this.bokehViews);
     else this.connect();
   }
 
@@ -165,8 +156,8 @@ class View {
       }
     }
     this.tellSizes();
-    this.nameTabStops();
-    setTimeout(() => this.nameTabStops(), 600); // tool buttons are rendered late
+    nameTabStops(this.mount);
+    setTimeout(() => nameTabStops(this.mount), 600); // tool buttons are rendered late
   }
 
   // Ranges
@@ -232,7 +223,7 @@ class View {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.document) return;
-    if (KEYS[event.key]) this.move(this.focused(event), ...KEYS[event.key]);
+    if (KEYS[event.key]) moveRanges(this.focusedViews(event), this.ranges, ...KEYS[event.key]);
     else if (event.key === "r") this.reset();
     else if (event.key === "Escape") this.clearSelection();
     else return;
@@ -240,65 +231,23 @@ class View {
     event.stopPropagation(); // JupyterLab has commands on the same keys
   }
 
-  // The figure that has the focus, or all when it is on their frame.
-  focused(event) {
+  // The view of the figure that has the focus, or of all when it is on their frame.
+  focusedViews(event) {
     const path = event.composedPath();
-    const inside = this.figures.filter((figure) => path.includes(this.viewOf(figure)?.el));
-    return inside.length ? inside : this.figures;
-  }
-
-  // By fractions of what is seen, in screen space, so that logarithmic axes move evenly.
-  move(figures, right, up, zoom) {
-    const steps = new Map(); // figures may share a range, which must move once
-    for (const figure of figures) {
-      const { x_scale, y_scale } = this.viewOf(figure).frame;
-      steps.set(figure.x_range, [x_scale, right]).set(figure.y_range, [y_scale, up]);
-    }
-    for (const [range, [scale, by]] of steps) {
-      if (!this.ranges.includes(range)) continue;
-      const [start, end] = [scale.compute(range.start), scale.compute(range.end)];
-      const [middle, half] = [(start + end) / 2 + by * (end - start), (zoom * (end - start)) / 2];
-      range.have_updated_interactively = true;
-      range.setv({ start: scale.invert(middle - half), end: scale.invert(middle + half) });
-    }
-  }
-
-  // BokehJS names none of its tab stops and draws no focus ring.
-  nameTabStops(root = this.mount) {
-    for (const node of root?.querySelectorAll("*") ?? []) {
-      if (node.shadowRoot) {
-        styleBokeh(node.shadowRoot);
-        this.nameTabStops(node.shadowRoot);
-      }
-      if (node.tabIndex === 0 && !node.hasAttribute("aria-label")) nameTabStop(node);
-    }
+    const views = this.figures.map((figure) => this.bokehViews.find_one(figure));
+    const inside = views.filter((view) => path.includes(view.el));
+    return inside.length ? inside : views;
   }
 }
 
-// Adopted by Bokeh's shadow roots, which no style of the page reaches.
-const BOKEH_STYLE = new CSSStyleSheet();
-BOKEH_STYLE.replaceSync(`
-  :host { --divider-color: var(--jp-border-color2, #ddd); }
-  :focus-visible, :host(:focus-visible) {
-    outline: 2px solid var(--jp-brand-color1, #1976d2) !important;
-    outline-offset: -2px;
-  }`);
-
-function styleBokeh(shadow) {
-  if (!shadow.adoptedStyleSheets.includes(BOKEH_STYLE)) shadow.adoptedStyleSheets.push(BOKEH_STYLE);
-}
-
-function nameTabStop(node) {
-  const isPlot = /events/.test(node.className);
-  node.setAttribute("role", isPlot ? "img" : "button");
-  node.setAttribute("aria-label", isPlot ? `plot area: ${KEYS_HELP}` : node.title || "Bokeh tool");
-  if (isPlot) return;
-  node.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    node.click();
-    event.preventDefault();
-    event.stopPropagation();
-  });
+// `Document.clear` alone is a leak: BokehJS keeps the document in a global list, and the view of its
+// notifications in a global index.
+function discard(bokeh, bokehDocument, bokehViews) {
+  if (!bokehDocument) return;
+  bokehViews?.clear();
+  bokehDocument.clear();
+  const at = bokeh.documents.indexOf(bokehDocument);
+  if (at >= 0) bokeh.documents.splice(at, 1);
 }
 
 function name(figure) {

@@ -1,0 +1,94 @@
+"""A live view of an archive: follows what a collector writes, history and late samples included."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from obslab.telemetry.archive import Archive
+from obslab.telemetry.collector import read_report
+from obslab.telemetry.ring import Ring
+from obslab.telemetry.sample import Meta, Stream
+from obslab.telemetry.source import Condition, Rings
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+_TICK_S = 1.0  # ages grow even when nothing comes
+_SILENT_S = 5.0  # a collector reports every second; after this it is taken for gone
+
+
+class ArchiveSource:
+    """Follows what a collector writes into an archive, history and late samples included."""
+
+    live = True
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self._rings = Rings()
+        self._metas: dict[str, tuple[Meta, ...]] = {}
+        self._ending = threading.Event()
+        self._trouble = ""
+        self._row = 0
+
+    def start(self, changed: Callable[[], None]) -> None:
+        self._row = self.archive.last_row()
+        threading.Thread(target=self._run, args=(changed,), name="obslab-follow", daemon=True).start()
+
+    def stop(self) -> None:
+        self._ending.set()
+
+    def rings(self) -> list[Ring]:
+        return self._rings.all()
+
+    def meta(self, stream: Stream) -> Meta | None:
+        return self._metas.get(stream.meta_topic, (None,))[-1]
+
+    def condition(self) -> Condition:
+        if self._trouble:
+            return Condition("off", self._trouble)
+        rejected = self.archive.rejected_count()
+        report = read_report(self.archive.path)
+        if report is None:
+            return Condition("off", "no collector has written to this archive yet", 0, rejected)
+        silent_s = time.time() - report.at_s
+        if silent_s > _SILENT_S:
+            return Condition(
+                "off", f"disconnected: no word from the collector for {silent_s:.0f} s", 0, rejected
+            )
+        if report.trouble:
+            return Condition("off", report.trouble, 0, rejected)
+        if not report.connected:
+            return Condition("off", f"disconnected: {report.detail}", 0, rejected)
+        return Condition("ok", report.detail, 0, rejected)
+
+    def reach(self, window_s: float) -> None:
+        self._metas = self.archive.all_metas()
+        for stream in self.archive.streams():
+            self._rings.fill(self.archive, stream, window_s)
+
+    def _run(self, changed: Callable[[], None]) -> None:
+        told = 0.0
+        while not self._ending.wait(_POLL_S):
+            try:
+                news = False
+                for row, readings in self.archive.follow(self._row):
+                    if not self._rings.has(readings.stream) or not self._metas.get(
+                        readings.stream.meta_topic
+                    ):
+                        self._metas = self.archive.all_metas()
+                    self._rings.add(readings)
+                    self._row, news = row, True
+                if news or time.monotonic() - told > _TICK_S:
+                    told = time.monotonic()
+                    self._metas = self.archive.all_metas() if not news else self._metas
+                    changed()
+                self._trouble = ""
+            except Exception as error:  # shown in the view; the thread goes on, the archive may come back
+                if not self._trouble:
+                    log.exception("following %s failed", self.archive.path)
+                self._trouble = f"the archive cannot be read: {error}"
+                changed()
+                self._ending.wait(_TICK_S)

@@ -1,0 +1,113 @@
+"""A live view of a broker: subscribes itself; an archive, when given, only fills the beginning."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+
+import paho.mqtt.client as paho
+
+from obslab.config import Broker
+from obslab.telemetry import codec
+from obslab.telemetry.archive import Archive
+from obslab.telemetry.batch import Arrivals
+from obslab.telemetry.intake import Intake, Message
+from obslab.telemetry.mqtt import Link
+from obslab.telemetry.readings import Readings
+from obslab.telemetry.ring import Ring
+from obslab.telemetry.sample import META, Meta, Stream, valid_at
+from obslab.telemetry.source import Condition, Rings
+
+_POLL_S = 0.1
+_TICK_S = 1.0  # ages grow even when nothing comes
+_INBOX = 20_000
+
+
+class BrokerSource:
+    """Subscribes to a broker itself; the archive, when given, only fills the beginning."""
+
+    live = True
+
+    def __init__(self, address: Broker, topics: tuple[str, ...], archive: Archive | None) -> None:
+        self._archive = archive
+        self._rings = Rings()
+        self._intake = Intake(archive.all_metas() if archive else {})
+        self._inbox: deque[Message] = deque()
+        self._news, self._ending = threading.Event(), threading.Event()
+        self._lost = self._rejected = 0
+        self._waiting: dict[Message, None] = {}
+        self._link = Link(
+            address, f"obslab-view-{uuid.uuid4().hex[:12]}", topics=topics, on_message=self._arrived
+        )
+        self._filters = topics
+
+    def start(self, changed: Callable[[], None]) -> None:
+        self._link.start()
+        threading.Thread(target=self._run, args=(changed,), name="obslab-listen", daemon=True).start()
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._news.set()
+        self._link.stop()
+
+    def rings(self) -> list[Ring]:
+        return self._rings.all()
+
+    def meta(self, stream: Stream) -> Meta | None:
+        return self._intake.metas.get(stream.meta_topic, (None,))[-1]
+
+    def condition(self) -> Condition:
+        state = self._link.state
+        text = state.detail if state.connected else f"disconnected: {state.detail}"
+        return Condition("ok" if state.connected else "off", text, self._lost, self._rejected)
+
+    def reach(self, window_s: float) -> None:
+        if self._archive is None:
+            return
+        for stream in self._archive.streams():
+            if any(paho.topic_matches_sub(topic, stream.topic) for topic in self._filters):
+                self._rings.fill(self._archive, stream, window_s)
+
+    def _arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
+        if len(self._inbox) >= _INBOX:
+            self._inbox.popleft()
+            self._lost += 1
+        self._inbox.append(Message(message.topic, bytes(message.payload), arrival_ns))
+        self._news.set()
+
+    def _run(self, changed: Callable[[], None]) -> None:
+        while not self._ending.is_set():
+            self._news.wait(_TICK_S)
+            self._news.clear()
+            taken = [self._inbox.popleft() for _ in range(len(self._inbox))]
+            if any(message.topic.endswith(META) for message in taken) and self._waiting:
+                taken, self._waiting = [*self._waiting, *taken], {}
+            batch = self._intake.sort(taken)
+            for refusal in batch.refusals:
+                if refusal.waiting and len(self._waiting) < _INBOX:
+                    self._waiting[Message(refusal.topic, refusal.payload, refusal.arrival_ns)] = None
+                else:
+                    self._rejected += 1
+            for arrivals in batch.arrivals:
+                readings = self._decoded(arrivals)
+                if readings is not None:
+                    self._rings.add(readings)
+            changed()
+            self._ending.wait(_POLL_S)  # a burst is taken together
+
+    def _decoded(self, arrivals: Arrivals) -> Readings | None:
+        meta = valid_at(self._intake.metas[arrivals.stream.meta_topic], int(arrivals.time_ns[0]))
+        if meta is None:
+            return None
+        values, quality = codec.unpack(meta, arrivals.bodies)
+        return Readings(
+            arrivals.stream,
+            meta.components,
+            meta.component_units,
+            arrivals.time_ns,
+            arrivals.arrival_ns,
+            values,
+            quality,
+        )

@@ -1,0 +1,28 @@
+"""What the user of a stream viewer chose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A marked interval ``[begin, end)`` in ns, by the clock of the group of stations it was marked on."""
+
+    group: str
+    begin_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True)
+class State:
+    """``until_ns`` is the UTC instant at the right edge, None to follow; ``span`` the height of each panel
+    in the unit of its trace, None to fit; ``hidden`` holds names of traces."""
+
+    window_s: float = 600.0
+    until_ns: int | None = None
+    axes: Literal["stacked", "common"] = "stacked"
+    span: float | None = None
+    hidden: tuple[str, ...] = ()
+    selection: Selection | None = None

@@ -1,0 +1,113 @@
+"""What a window shows of each stream, copied out of a source's rings.
+
+The window ends at an instant of UTC, the same for all stations; each station's clock says which of its
+times that is, so that a replay at 30 times the speed and a real instrument can stand side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from obslab.telemetry.datasets import samples_schema
+from obslab.telemetry.readings import Readings
+from obslab.telemetry.sample import Clock
+from obslab.telemetry.source import Source
+from obslab.times import from_ns
+from obslab_widgets.stream_viewer.state import State
+
+_NS = 1_000_000_000
+_RECENT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Track:
+    """One stream as it was looked at: its samples in the window, and how it is doing."""
+
+    readings: Readings
+    clock: Clock | None
+    about: str
+    end_ns: int
+    latest_ns: int | None
+    rate_hz: float
+    lag_s: float
+
+    def station_ns(self, wall_ns: int) -> int:
+        return self.clock.at(wall_ns) if self.clock else wall_ns
+
+
+def look(source: Source, state: State, now_ns: int) -> tuple[Track, ...]:
+    """Copies of what the window shows, one track for each stream, in order."""
+    rings = source.rings()
+    wall_ns = now_ns if state.until_ns is None else state.until_ns
+    if state.until_ns is None and not source.live:
+        wall_ns = max((ring.latest_ns() or 0) + 1 for ring in rings)
+    tracks = []
+    for ring in rings:
+        meta = source.meta(ring.stream)
+        clock = meta.clock if meta else None
+        end_ns = clock.at(wall_ns) if clock else wall_ns
+        begin_ns = end_ns - round(state.window_s * _NS)
+        margin = round(ring.stream.cadence_s * _NS * 2)  # so that lines reach the edges
+        sampled, came = ring.arrived_since(now_ns - round(_RECENT_S * _NS))
+        shown = clock.times_at(came) if clock else came
+        lag_s = float(np.median(shown - sampled)) / _NS if came.size else np.nan
+        readings = ring.between(begin_ns - margin, end_ns + margin)
+        about = meta.site if meta else ""
+        tracks.append(Track(readings, clock, about, end_ns, ring.latest_ns(), came.size / _RECENT_S, lag_s))
+    return tuple(tracks)
+
+
+def trace_names(tracks: Iterable[Track]) -> list[str]:
+    """Names of all traces, hidden ones too: ``WIC lemi036 h``."""
+    return [
+        f"{track.readings.stream.station} {track.readings.stream.instrument} {component}"
+        for track in tracks
+        for component in track.readings.components
+    ]
+
+
+def whole_length_s(source: Source) -> float:
+    """Time from the first to the last sample of a source."""
+    spans = [
+        (first, last)
+        for ring in source.rings()
+        if (first := ring.earliest_ns()) and (last := ring.latest_ns())
+    ]
+    return (
+        max(1.0, (max(last for _, last in spans) - min(first for first, _ in spans)) / _NS)
+        if spans
+        else 600.0
+    )
+
+
+def in_window(tracks: Iterable[Track], state: State) -> xr.Dataset:
+    """Samples of the marked interval, or of the window, of all traces shown, on one ``time``."""
+    parts = []
+    for track in tracks:
+        readings, marked = track.readings, state.selection
+        begin_ns, end_ns = track.end_ns - round(state.window_s * _NS), track.end_ns
+        if marked is not None:
+            if readings.stream.station not in marked.group.split():
+                continue
+            begin_ns, end_ns = marked.begin_ns, marked.end_ns
+        inside = (readings.time_ns >= begin_ns) & (readings.time_ns < end_ns)
+        stem = f"{readings.stream.station.lower()}_{readings.stream.instrument}"
+        shown = [name not in state.hidden for name in trace_names([track])]
+        columns = {
+            f"{stem}_{component}": (unit, readings.values[inside, number])
+            for number, (component, unit) in enumerate(zip(readings.components, readings.units, strict=True))
+            if shown[number]
+        }
+        if columns:
+            schema = samples_schema({name: unit for name, (unit, _) in columns.items()})
+            built = schema.build(
+                time=from_ns(readings.time_ns[inside]),
+                arrival=from_ns(readings.arrival_ns[inside]),
+                **{name: values for name, (_, values) in columns.items()},
+            )
+            parts.append(built.rename(arrival=f"{stem}_arrival"))
+    return xr.merge(parts, join="outer") if parts else xr.Dataset()

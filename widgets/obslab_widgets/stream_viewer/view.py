@@ -1,0 +1,164 @@
+"""The stream viewer in a notebook: a source, controls, and a bridge into which each Frame is written."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+import xarray as xr
+from bokeh.model import Model
+
+from obslab.telemetry.live import source_of
+from obslab_widgets.panel import Panel
+from obslab_widgets.stream_viewer.controls import Controls
+from obslab_widgets.stream_viewer.drawing import Drawing
+from obslab_widgets.stream_viewer.model import COLUMNS, frame
+from obslab_widgets.stream_viewer.state import Selection, State
+from obslab_widgets.stream_viewer.tracks import Track, in_window, look, trace_names, whole_length_s
+
+
+class StreamViewer(Panel[State]):
+    """Live traces of an archive, a broker, or a Dataset.
+
+    ``source`` is an Archive or its folder, a broker URL (``topics`` are filters, ``history`` an archive
+    that fills the beginning), a Dataset from ``open_archive(...).dataset(...)``, or a list of those.
+    ``window_s`` is the length of time shown, in seconds of the stations' clocks.
+    """
+
+    State: ClassVar[type] = State
+
+    def __init__(
+        self,
+        source: Any,
+        *,
+        topics: tuple[str, ...] = ("#",),
+        history: Any = None,
+        window_s: float | None = None,
+        label: str = "live traces",
+    ) -> None:
+        self._source = source_of(source, history=history, topics=topics)
+        initial = State() if window_s is None else State(window_s=window_s)
+        if window_s is None and not self._source.live:
+            initial = State(window_s=whole_length_s(self._source))
+        self._drawing: Drawing | None = None
+        self._names: tuple[str, ...] = ()
+        self._width_px = 1000
+        super().__init__(initial, label)
+        self._controls = Controls(self.change, self.undo, self.redo)
+        self.children = [self._controls.box, self.bridge]
+        self.bridge.on("range", self._ranged).on("select", self._selected).on("resize", self._resized)
+        self.bridge.on("reset", lambda _event: self.follow())
+        self._source.reach(initial.window_s)
+        self.show_state()
+        self._source.start(self.touch)
+        self.touch()
+
+    # ---- without a browser
+
+    def follow(self) -> None:
+        """Show the newest samples again, as they come."""
+        self.change(until_ns=None)
+
+    def pause(self) -> None:
+        """Hold the window where it is; samples go on arriving."""
+        self.change(until_ns=time.time_ns())
+
+    def change(self, **changes: Any) -> None:
+        if changes.get("window_s", 0.0) > self._state.window_s:
+            self._source.reach(changes["window_s"])
+        super().change(**changes)
+
+    @property
+    def selection(self) -> tuple[np.datetime64, np.datetime64] | None:
+        """The marked interval ``[begin, end)`` by the station's clock."""
+        marked = self._state.selection
+        return (np.datetime64(marked.begin_ns, "ns"), np.datetime64(marked.end_ns, "ns")) if marked else None
+
+    @property
+    def dataset(self) -> xr.Dataset:
+        """Samples of the marked interval, or of the window, side by side on one ``time``.
+
+        One variable for each trace shown, as ``wic_lemi036_h``, NaN where an instrument has no sample, and
+        one with the arrival times of each instrument.
+        """
+        return in_window(self._tracks(), self._state)
+
+    def summary(self) -> str:
+        """What is shown, in words that stay the same while nothing is changed."""
+        names, state = trace_names(self._tracks()), self._state
+        shown = [name for name in names if name not in state.hidden]
+        how = "not live" if not self._source.live else "following" if state.until_ns is None else "paused"
+        scale = "autoscale" if state.span is None else f"span {state.span:g}"
+        return (
+            f"{len(shown)} of {len(names)} traces: {', '.join(shown) or 'none yet'}\n"
+            f"{state.axes} axes, {scale}, window {state.window_s:g} s, {how}"
+        )
+
+    def code(self) -> str:
+        """Python that brings a new ``viewer`` to what is shown here."""
+        plain = State()
+        chosen = {
+            name: value
+            for name, value in self.state().items()
+            if getattr(self._state, name) != getattr(plain, name)
+        }
+        return f"viewer.restore({chosen!r})"
+
+    def close(self) -> None:
+        self._source.stop()
+        super().close()
+
+    def __repr__(self) -> str:
+        return f"<StreamViewer {self.bridge.label!r}>"
+
+    # ---- pump's thread
+
+    def feed(self) -> list[tuple[Model, dict[str, Any]]]:
+        now_ns = time.time_ns()
+        tracks = look(self._source, self._state, now_ns)
+        drawn = frame(self._state, tracks, self._source.condition(), now_ns, width_px=self._width_px)
+        names = tuple(trace_names(tracks))
+        if names != self._names:
+            self._names = names
+            self.show_state()
+        table = {"columns": list(COLUMNS), "rows": [list(row) for row in drawn.table]}
+        self.bridge.tell(status={"level": drawn.level, "text": drawn.status}, table=table if tracks else None)
+        if self._drawing is None or self._drawing.structure != drawn.structure:
+            self._drawing = Drawing(drawn)
+            self.bridge.show(self._drawing.root)
+        return self._drawing.updates(drawn)
+
+    def show_state(self) -> None:
+        self._controls.show(self._state, self._names)
+
+    def _tracks(self) -> tuple[Track, ...]:
+        return look(self._source, self._state, time.time_ns())
+
+    # ---- the browser's events, on the kernel's main loop
+
+    def _ranged(self, event: dict[str, Any]) -> None:
+        track = self._track_at(event["on"])
+        if track is not None:
+            right_ns = round(event["x1"] * 1e6)
+            until_ns = track.clock.wall_at(right_ns) if track.clock else right_ns
+            self.change(until_ns=until_ns, window_s=(event["x1"] - event["x0"]) / 1e3)
+
+    def _selected(self, event: dict[str, Any]) -> None:
+        marked = event.get("geometry")
+        group = self._drawing.group_of.get(event["on"]) if self._drawing else None
+        if not marked or group is None:
+            self.change(selection=None)
+            return
+        begin_ms, end_ms = sorted((marked["x0"], marked["x1"]))
+        self.change(selection=Selection(group, round(begin_ms * 1e6), round(end_ms * 1e6)))
+
+    def _resized(self, event: dict[str, Any]) -> None:
+        self._width_px = max(100, round(event["width"]))
+        self.touch()
+
+    def _track_at(self, panel: str) -> Track | None:
+        group = self._drawing.group_of.get(panel, "") if self._drawing else ""
+        return next(
+            (track for track in self._tracks() if track.readings.stream.station in group.split()), None
+        )
