@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from obslab.errors import MetadataError, TopicError
@@ -29,8 +29,7 @@ TARGET_S = {"min": 120.0}  # INTERMAGNET's targets: 30 s for 1 s data, 2 min for
 _TARGET_S = 30.0
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One message as it came: ``arrival_ns`` is UTC by the receiver's clock."""
 
     topic: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bokeh.models.annotations import BoxAnnotation, Legend, LegendItem
+from bokeh.models.annotations import BoxAnnotation, Label
 from bokeh.models.formatters import DatetimeTickFormatter
 from bokeh.models.glyphs import Line
 from bokeh.models.ranges import Range1d
@@ -82,21 +82,17 @@ def add_hover(plot: figure, name: str, unit: str, line: GlyphRenderer[Line]) -> 
     plot.add_tools(HoverTool(tooltips=rows, formatters={"@time": "datetime"}, renderers=[line]))
 
 
-def inner_legend(items: list[LegendItem]) -> Legend:
-    """A small legend inside the axes, in one row."""
-    return Legend(
-        items=items,
-        location="top_left",
-        orientation="horizontal",
-        label_text_font_size="11px",
-        label_standoff=4,
-        glyph_width=14,
-        glyph_height=10,
-        margin=3,
-        spacing=10,
-        border_line_alpha=0.0,
-        background_fill_alpha=0.7,
-    )
+def add_names(plot: figure, names: list[tuple[str, str]]) -> None:
+    """Names of traces in their colours along the lower edge, inside the axes.
+
+    Not a Bokeh Legend: its lines stayed blank in plots whose data change many times a second.
+    """
+    left_px = 8.0
+    for name, shade in names:
+        label = Label(text=name, text_color=shade, text_font_size="11px", text_font_style="bold")
+        label.update(x=left_px, y=3, x_units="screen", y_units="screen")
+        plot.add_layout(label)
+        left_px += 7.0 * len(name) + 16
 
 
 def add_mark(plot: figure) -> BoxAnnotation:

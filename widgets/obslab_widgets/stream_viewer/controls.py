@@ -30,46 +30,46 @@ class Controls:
     ) -> None:
         self._change = change
         self._names: tuple[str, ...] = ()
-        self._showing = False
+        self._shower = 0  # the thread that is showing: what the user does meanwhile, on another, still counts
         self._lock = threading.Lock()
         self.window = ipywidgets.Dropdown(
-            options=_WINDOWS, value=600.0, description="Window", layout=_wide("190px")
+            options=_WINDOWS, value=600.0, description="Window", layout=_wide("165px")
         )
-        self.window.style.description_width = "55px"
-        self.pause = ipywidgets.ToggleButton(description="Pause", icon="pause", layout=_wide("95px"))
+        self.window.style.description_width = "50px"
+        self.pause = ipywidgets.ToggleButton(description="Pause", icon="pause", layout=_wide("85px"))
         self.axes = ipywidgets.ToggleButtons(options=["stacked", "common"], tooltips=[
             "each trace in a panel of its own", "traces of one unit together, from their medians"
         ])  # fmt: skip
-        self.axes.style.button_width = "80px"
-        self.fixed = ipywidgets.Checkbox(description="Fixed span", indent=False, layout=_wide("100px"))
+        self.axes.style.button_width = "70px"
+        self.fixed = ipywidgets.Checkbox(description="Fixed span", indent=False, layout=_wide("92px"))
         self.span = ipywidgets.BoundedFloatText(
-            value=100.0, min=0.01, max=1e6, step=10.0, layout=_wide("90px")
+            value=100.0, min=0.01, max=1e6, step=10.0, layout=_wide("75px")
         )
         self.span.tooltip = "height of each panel, in the unit of its trace"
-        self.choose = ipywidgets.ToggleButton(description="Traces", icon="list", layout=_wide("95px"))
+        self.choose = ipywidgets.ToggleButton(description="Traces", icon="list", layout=_wide("85px"))
         self.traces = ipywidgets.SelectMultiple(
             rows=6, layout=ipywidgets.Layout(width="340px", display="none")
         )
         self.traces.tooltip = "traces shown; hold Ctrl to choose several"
-        self.undo = ipywidgets.Button(description="Undo", layout=_wide("70px"))
-        self.redo = ipywidgets.Button(description="Redo", layout=_wide("70px"))
+        self.undo = ipywidgets.Button(description="Undo", layout=_wide("56px"))
+        self.redo = ipywidgets.Button(description="Redo", layout=_wide("56px"))
         self.undo.on_click(lambda _button: undo())
         self.redo.on_click(lambda _button: redo())
         for control in (self.window, self.pause, self.axes, self.fixed, self.span, self.traces):
             control.observe(self._chosen, "value")
         self.choose.observe(self._unfold, "value")
         row = [self.window, self.pause, self.axes, self.fixed, self.span, self.choose, self.undo, self.redo]
-        layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 8px")
+        layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 6px")
         self.box = ipywidgets.VBox([ipywidgets.HBox(row, layout=layout), self.traces])
 
     def show(self, state: State, names: Sequence[str]) -> None:
         """Write a state into the controls, without taking it for the user's doing."""
         with self._lock:  # the pump's thread shows new traces, the main thread what the user did
-            self._showing, self._names = True, tuple(names)
+            self._shower, self._names = threading.get_ident(), tuple(names)
             try:
                 self._write(state)
             finally:
-                self._showing = False
+                self._shower = 0
 
     def _write(self, state: State) -> None:
         if state.window_s in dict(_WINDOWS).values():
@@ -88,7 +88,7 @@ class Controls:
         self.traces.value = tuple(name for name in self._names if name not in state.hidden)
 
     def _chosen(self, event: dict[str, Any]) -> None:
-        if self._showing:
+        if self._shower == threading.get_ident():
             return
         if event["owner"] is self.window:
             self._change(window_s=event["new"])

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from bokeh.layouts import gridplot
 from bokeh.model import Model
-from bokeh.models.annotations import BoxAnnotation, LegendItem, Title
+from bokeh.models.annotations import BoxAnnotation, Title
 from bokeh.models.ranges import Range1d
 from bokeh.models.sources import ColumnDataSource
 from bokeh.models.ui import UIElement
 from bokeh.plotting import figure
 
-from obslab_widgets.parts import add_hover, add_mark, colour, inner_legend, time_figure
+from obslab_widgets.parts import add_hover, add_mark, add_names, colour, time_figure
 from obslab_widgets.stream_viewer.model import Frame, Group, Panel
 
 _TOTAL_PX, _LOWEST_PX, _HIGHEST_PX = 480, 80, 260
@@ -81,15 +80,15 @@ class Drawing:
         return plots
 
     def _lines(self, plot: figure, panel: Panel) -> None:
-        items = []
         for trace in panel.traces:
-            # One point, not none: the legend shows no line for a source that was empty when it was made.
-            source = self._sources[trace.name] = ColumnDataSource({name: [np.nan] for name in _COLUMNS})
+            source = self._sources[trace.name] = ColumnDataSource({name: [] for name in _COLUMNS})
             line = plot.line(
                 "time", "y", source=source, color=colour(trace.colour), line_width=1.5, name=trace.name
             )
             # A point between two gaps has no line; without dots it would not be seen.
-            plot.scatter("time", "y", source=source, color=colour(trace.colour), size=2, line_color=None)
+            dots = plot.scatter(
+                "time", "y", source=source, color=colour(trace.colour), size=2, line_color=None
+            )
+            dots.selection_glyph = dots.nonselection_glyph = None  # a marked interval does not dim the rest
             add_hover(plot, trace.name, trace.unit, line)
-            items.append(LegendItem(label=trace.name, renderers=[line]))  # type: ignore[list-item]
-        plot.add_layout(inner_legend(items))
+        add_names(plot, [(trace.name, colour(trace.colour)) for trace in panel.traces])
