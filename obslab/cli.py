@@ -40,6 +40,9 @@ def main() -> None:
     except ObslabError as error:
         print(f"obslab: {error.message}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
+    except OSError as error:  # a folder that may not be written, a file where a folder should be
+        print(f"obslab: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
 
 
 @app.callback()
@@ -55,7 +58,8 @@ def _options(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log 
 def lab(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     port: Annotated[
-        int | None, typer.Option(help="Port of JupyterLab; default: the first free from 8888.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of JupyterLab; default: the first free from 8888."),
     ] = None,
 ) -> None:
     """JupyterLab on the notebooks, with the demo observatory running."""
@@ -96,7 +100,8 @@ def demo_status(as_json: Json = False) -> None:
 
 @broker_app.command("run")
 def broker_run(
-    port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1.")] = 1883, with_parent: WithParent = False
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port on 127.0.0.1.")] = 1883,
+    with_parent: WithParent = False,
 ) -> None:
     """Run the embedded broker on 127.0.0.1, until interrupted."""
     from obslab.lifetime import until_told
@@ -129,7 +134,7 @@ def station_run(
     speed: Annotated[float, typer.Option(help="How fast the station's clock runs.")] = 1.0,
     time: Annotated[str, typer.Option(help="shifted (to now) or original.")] = "shifted",
     begin: Annotated[
-        str | None, typer.Option(help="Recorded time to begin at, as 2024-05-10T17:00Z.")
+        str | None, typer.Option(help="Recorded time to begin at in a first run, as 2024-05-10T17:00Z.")
     ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Begin anew at the recording's end.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 1,
@@ -164,7 +169,7 @@ def station_run(
     )
     publisher.start()
     Station(instruments, book, publisher).run(ending)
-    if not ending.is_set() and not publisher.wait_sent(patience, ending):
+    if not ending.is_set() and not publisher.wait_sent(patience, ending) and not ending.is_set():
         state, left = publisher.link, publisher.unsent()
         publisher.stop()
         raise BrokerError(

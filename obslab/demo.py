@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -23,9 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from obslab import config
-from obslab.errors import DemoError
+from obslab.errors import DemoError, TableError
+from obslab.tables import hold
 
+BUSY = 75  # exit code of a supervisor that finds another: "try again later" in sysexits.h
 _START_S = 60.0
+_STOP_S = 30.0
 _ASK_S = 5.0
 
 
@@ -66,44 +68,38 @@ def start(*, keep: bool = False, timeout_s: float = _START_S) -> Demo:
     supervisor: subprocess.Popen[bytes] | None = None
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
-        running = _running(home)
-        if running is not None:
-            lease = _connect(running)
-            if lease is not None:
-                lease.sendall(b"keep\n" if keep else b"lease\n")
-                if lease.recv(16) == b"ok\n":
-                    return Demo(running["broker"], Path(running["archive"]), lease)
-        if supervisor is None:
-            supervisor = _spawn(home)
-        elif supervisor.poll():
+        if (asked := _ask(home, "keep" if keep else "lease")) is not None:
+            facts, lease = asked
+            return Demo(facts["broker"], Path(facts["archive"]), lease)
+        code = supervisor.poll() if supervisor else None
+        if code not in (None, 0, BUSY):
             break
+        # Another may be starting or ending: who holds the lock is waited for.
+        if (supervisor is None or code is not None) and not _locked(home):
+            supervisor = _spawn(home)
         time.sleep(0.05)
     raise DemoError(f"the demo observatory did not start: {_last_words(home)} (log: {home / 'log'})")
 
 
 def stop() -> bool:
     """Stop the demo observatory, whoever holds leases; False when none is running."""
-    running = _running(_home())
-    control = _connect(running) if running else None
-    if control is None or running is None:
+    if (asked := _ask(_home(), "stop")) is None:
         return False
-    with control:
-        control.sendall(b"stop\n")
-        end = time.monotonic() + _ASK_S
-        while time.monotonic() < end and _alive(running["pid"]):
-            time.sleep(0.05)
+    control = asked[1]
+    control.settimeout(_STOP_S)
+    with control, contextlib.suppress(OSError):
+        while control.recv(64):  # the system closes it when the supervisor is gone
+            pass
     return True
 
 
 def status() -> dict[str, Any]:
     """``running``, and when it does: broker, archive, pids of its processes, number of leases."""
-    running = _running(_home())
-    control = _connect(running) if running else None
-    if control is None or running is None:
+    if (asked := _ask(_home(), "status")) is None:
         return {"running": False}
-    with control:
-        control.sendall(b"status\n")
-        return {"running": True, **json.loads(control.makefile().readline())}
+    facts, control = asked
+    control.close()
+    return {"running": True, **facts}
 
 
 def _home() -> Path:
@@ -111,7 +107,7 @@ def _home() -> Path:
 
 
 def _spawn(home: Path) -> subprocess.Popen[bytes]:
-    with (home / "log").open("wb") as log:
+    with (home / "log").open("ab") as log:
         return subprocess.Popen(
             # -P: a folder named obslab in the working directory must not take the package's place
             [sys.executable, "-P", "-m", "obslab.supervisor", str(home)],
@@ -122,30 +118,26 @@ def _spawn(home: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def _running(home: Path) -> dict[str, Any] | None:
+def _locked(home: Path) -> bool:
     try:
-        found: dict[str, Any] = json.loads((home / "demo.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return None
-    return found
-
-
-def _connect(running: dict[str, Any]) -> socket.socket | None:
-    control = socket.socket(socket.AF_UNIX)
-    control.settimeout(_ASK_S)
-    try:
-        control.connect(running["socket"])
-    except OSError:
-        control.close()
-        return None
-    return control
-
-
-def _alive(pid: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
+        hold(home / "lock", "the demo observatory").close()
+    except TableError:
         return True
     return False
+
+
+def _ask(home: Path, word: str) -> tuple[dict[str, Any], socket.socket] | None:
+    """What the supervisor answers, and the connection, still open; None when nobody answers."""
+    control = socket.socket(socket.AF_UNIX)
+    control.settimeout(_ASK_S)
+    # The file may be left over from a supervisor that was killed, and a supervisor may be ending.
+    with contextlib.suppress(OSError, ValueError):
+        control.connect(json.loads((home / "demo.json").read_text())["socket"])
+        control.sendall(f"{word}\n".encode())
+        with control.makefile() as answer:
+            return json.loads(answer.readline()), control
+    control.close()
+    return None
 
 
 def _last_words(home: Path) -> str:

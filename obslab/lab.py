@@ -13,6 +13,7 @@ from obslab.errors import NoLabError
 from obslab.lifetime import until_told
 
 FIRST = "01_live_stream.ipynb"
+_STOP_S = 15.0
 
 
 def run(*, browser: bool, port: int | None) -> int:
@@ -20,16 +21,21 @@ def run(*, browser: bool, port: int | None) -> int:
     if find_spec("jupyterlab") is None:
         raise NoLabError("`obslab lab` needs JupyterLab; pip install 'obslab[demo]'")
     folder = notebooks()
+    ending = until_told()
     with demo.start():
         lab = subprocess.Popen(
             command(folder, browser=browser, port=port), env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
         )
-        ending = until_told()
         while lab.poll() is None and not ending.wait(0.2):
             pass
         if lab.poll() is None:
-            lab.terminate()
-        return 0 if ending.is_set() else lab.wait()
+            lab.terminate()  # it shuts its kernels down, and that takes a moment
+        try:
+            code = lab.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            lab.kill()
+            code = lab.wait()
+        return 0 if ending.is_set() else code
 
 
 def notebooks() -> Path:

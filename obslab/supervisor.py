@@ -18,7 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from obslab.errors import DemoError, ObslabError
+from obslab.demo import BUSY
+from obslab.errors import DemoError, ObslabError, TableError
 from obslab.lifetime import until_told
 from obslab.tables import hold
 from obslab.telemetry.archive import open_archive
@@ -108,10 +109,10 @@ class Observatory:
 
 def serve(home: Path) -> None:
     """Run the observatory in ``home`` until told, or until nobody holds a lease."""
-    held = hold(home / "lock", "the demo observatory")
-    data = home / "data"
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir(parents=True)
+    for old in home.glob("data-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    # A new one each time: the children of a supervisor that was killed may still write to theirs.
+    data = Path(tempfile.mkdtemp(prefix="data-", dir=home))
     ending = until_told()
     observatory = Observatory(data)
     # Socket paths have at most 107 characters, state folders may have more.
@@ -121,26 +122,19 @@ def serve(home: Path) -> None:
             door.bind(f"{folder}/socket")
             door.listen()
             draft = home / "demo.json.new"
-            facts = {
-                "broker": observatory.broker.url,
-                "archive": str(observatory.archive),
-                "socket": f"{folder}/socket",
-                "pid": os.getpid(),
-            }
-            draft.write_text(json.dumps(facts))
+            draft.write_text(json.dumps({"socket": f"{folder}/socket"}))
             draft.replace(home / "demo.json")
-            Leases(door, observatory, facts).serve(ending)
+            Leases(door, observatory).serve(ending)
         finally:
             (home / "demo.json").unlink(missing_ok=True)
             observatory.stop()
-    held.close()
 
 
 class Leases:
-    """Answers at the door: ``lease``, ``keep``, ``status``, ``stop``, one word a line."""
+    """Answers at the door: ``lease``, ``keep``, ``status`` or ``stop``; each gets the status, one line."""
 
-    def __init__(self, door: socket.socket, observatory: Observatory, facts: dict[str, object]) -> None:
-        self._observatory, self._facts = observatory, facts
+    def __init__(self, door: socket.socket, observatory: Observatory) -> None:
+        self._observatory = observatory
         self._door = selectors.DefaultSelector()
         self._door.register(door, selectors.EVENT_READ)
         self._listening = door
@@ -153,7 +147,10 @@ class Leases:
         while not ending.is_set() and not self._stopped:
             for key, _ in self._door.select(0.25):
                 assert isinstance(key.fileobj, socket.socket)  # we register nothing else
-                self._answer(key.fileobj)
+                if key.fileobj is self._listening:
+                    self._door.register(self._listening.accept()[0], selectors.EVENT_READ)
+                else:
+                    self._answer(key.fileobj)
             self._observatory.keep()
             if self._held or self._kept:
                 self._free_since = time.monotonic()
@@ -161,36 +158,52 @@ class Leases:
                 return
 
     def _answer(self, caller: socket.socket) -> None:
-        if caller is self._listening:
-            self._door.register(caller.accept()[0], selectors.EVENT_READ)
-            return
         try:
-            word = caller.recv(64).strip()
-        except OSError:
-            word = b""
-        match word:
-            case b"lease":
-                self._held.add(caller)
-                caller.sendall(b"ok\n")
-            case b"keep":
-                self._kept = True
-                caller.sendall(b"ok\n")
-            case b"status":
-                pids = {name: child.pid for name, child in self._observatory.children.items()}
-                facts = {**self._facts, "leases": len(self._held), "kept": self._kept, "pids": pids}
-                caller.sendall(json.dumps(facts).encode() + b"\n")
-            case b"stop":
-                self._stopped = True
-            case _:
-                self._door.unregister(caller)
-                self._held.discard(caller)
-                caller.close()
+            word = caller.recv(64).strip().decode(errors="replace")
+            match word:
+                case "lease":
+                    self._held.add(caller)
+                case "keep":
+                    self._kept = True
+                case "stop":
+                    self._stopped = True
+            if word:
+                caller.sendall(json.dumps(self._status()).encode() + b"\n")
+                return
+        except OSError:  # the caller was killed
+            pass
+        self._door.unregister(caller)
+        self._held.discard(caller)
+        caller.close()
+
+    def _status(self) -> dict[str, object]:
+        children = self._observatory.children.items()
+        return {
+            "broker": self._observatory.broker.url,
+            "archive": str(self._observatory.archive),
+            "pid": os.getpid(),
+            "leases": len(self._held),
+            "kept": self._kept,
+            "pids": {name: child.pid for name, child in children},
+        }
+
+
+def main(home: Path) -> int:
+    """Exit code: 0 at the end, 1 with a line in the log when it failed, BUSY when another one runs."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        held = hold(home / "lock", "the demo observatory")
+    except TableError:
+        return BUSY
+    with held:
+        os.truncate(home / "log", 0)  # only now: before, it may be the log of one that runs
+        try:
+            serve(home)
+        except ObslabError as error:
+            print(f"obslab: {error.message}", file=sys.stderr)  # noqa: T201
+            return 1
+    return 0
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        serve(Path(sys.argv[1]))
-    except ObslabError as error:
-        print(f"obslab: {error.message}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+    sys.exit(main(Path(sys.argv[1])))

@@ -76,7 +76,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 def hold(path: Path, what: str) -> IO[str]:
     """Lock a file for the life of this process, so that two writers never share a folder."""
-    handle = path.open("a+")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    except OSError as error:
+        raise TableError(f"{what} cannot be opened: {error.strerror}; check the path", path=path) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -31,7 +31,6 @@ class Archive:
         self.path = Path(path)
         self._held: IO[str] | None = None
         if write:
-            self.path.mkdir(parents=True, exist_ok=True)
             self._held = hold(self.path / "lock", f"archive {self.path}")
         elif not (self.path / _FILE).exists():
             raise NoArchiveError(

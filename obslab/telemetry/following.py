@@ -31,10 +31,10 @@ class ArchiveSource:
         self._metas: dict[str, tuple[Meta, ...]] = {}
         self._ending = threading.Event()
         self._trouble = ""
-        self._row = 0
+        # Here, not in start(): what is stored while a view reads its history must not be passed over.
+        self._row = archive.last_row()
 
     def start(self, changed: Callable[[], None]) -> None:
-        self._row = self.archive.last_row()
         threading.Thread(target=self._run, args=(changed,), name="obslab-follow", daemon=True).start()
 
     def stop(self) -> None:
@@ -73,19 +73,19 @@ class ArchiveSource:
         told = 0.0
         while not self._ending.wait(_POLL_S):
             try:
-                news = False
+                reached = self._row
                 for row, readings in self.archive.follow(self._row):
-                    if not self._rings.has(readings.stream) or not self._metas.get(
-                        readings.stream.meta_topic
-                    ):
+                    if readings.stream.meta_topic not in self._metas:
                         self._metas = self.archive.all_metas()
                     self._rings.add(readings)
-                    self._row, news = row, True
-                if news or time.monotonic() - told > _TICK_S:
+                    reached = row
+                ticked = time.monotonic() - told > _TICK_S
+                if ticked:
                     told = time.monotonic()
-                    self._metas = self.archive.all_metas() if not news else self._metas
+                    self._metas = self.archive.all_metas()  # a station that started again has another clock
+                if ticked or reached != self._row:
                     changed()
-                self._trouble = ""
+                self._row, self._trouble = reached, ""
             except Exception as error:  # shown in the view; the thread goes on, the archive may come back
                 if not self._trouble:
                     log.exception("following %s failed", self.archive.path)

@@ -7,6 +7,7 @@ with ``|``, a line of column names, then one line for each sample. Missing is 99
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from obslab.errors import RecordingError
 
 _NEVER = 88_888.0
+_FIELDS = 7
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,11 @@ class IagaFile:
 def parse(path: Path) -> IagaFile:
     """The file as arrays. Raises RecordingError, naming file, line and what is wrong."""
     path = Path(path)
-    lines = path.read_text(encoding="latin-1").splitlines()
+    try:
+        # Not splitlines(): in Latin-1 it also splits at 0x85, which is the second byte of a UTF-8 letter.
+        lines = path.read_text(encoding="latin-1").split("\n")
+    except OSError as error:
+        raise RecordingError(f"{path} cannot be read: {error.strerror}", path=path) from error
     top = next((number for number, line in enumerate(lines) if line.startswith("DATE ")), None)
     if top is None:
         raise RecordingError(f"{path} is not an IAGA-2002 file: no line begins with DATE", path=path)
@@ -44,23 +50,35 @@ def parse(path: Path) -> IagaFile:
     names = lines[top].rstrip("| ").split()[3:]
     if len(names) != 4:
         raise RecordingError(f"{path} line {top + 1}: {len(names)} columns of values, wanted 4", path=path)
-    rows = [line.split() for line in lines[top + 1 :] if line.strip()]
-    wrong = next((number for number, row in enumerate(rows) if len(row) != 7), None)
-    if wrong is not None:
-        raise RecordingError(f"{path}, data line {wrong + 1}: {len(rows[wrong])} fields, wanted 7", path=path)
+    rows = {number: line.split() for number, line in enumerate(lines[top + 1 :], top + 2) if line.strip()}
     if len(rows) < 2:
         raise RecordingError(f"{path} has {len(rows)} samples; two at least are wanted", path=path)
     try:
-        time_ns = np.array([f"{row[0]}T{row[1]}" for row in rows], dtype="datetime64[ns]").astype(np.int64)
-        values = np.array([row[3:] for row in rows], dtype=np.float64)
-    except ValueError as error:
-        raise RecordingError(f"{path}: {error}", path=path) from error
+        time_ns, values = _numbers(rows.values())
+    except ValueError:
+        number, why = next(_wrong(rows))
+        raise RecordingError(f"{path} line {number}: {why}", path=path) from None
     steps = np.diff(time_ns)
     if (steps <= 0).any():
-        raise RecordingError(
-            f"{path}, data line {int(np.argmax(steps <= 0)) + 2}: time does not go on", path=path
-        )
+        number = list(rows)[int(np.argmax(steps <= 0)) + 1]
+        raise RecordingError(f"{path} line {number}: time does not go on", path=path)
     values[values >= _NEVER] = np.nan
     return IagaFile(
         header, tuple(name[-1].upper() for name in names), time_ns, values, float(np.median(steps)) / 1e9
     )
+
+
+def _numbers(rows: Collection[list[str]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    if any(len(row) != _FIELDS for row in rows):
+        raise ValueError("fields are missing, or too many")
+    times = np.array([f"{row[0]}T{row[1]}" for row in rows], dtype="datetime64[ns]")
+    return times.astype(np.int64), np.array([row[3:] for row in rows], dtype=np.float64)
+
+
+def _wrong(rows: Mapping[int, list[str]]) -> Iterator[tuple[int, str]]:
+    """Line number and reason of each line that is not understood."""
+    for number, row in rows.items():
+        try:
+            _numbers([row])
+        except ValueError as error:
+            yield number, f"{len(row)} fields, wanted 7" if len(row) != _FIELDS else str(error)

@@ -121,7 +121,9 @@ class Intake:
             for length in {len(message.payload) for message in group} - {size}:
                 wrong = [message for message in group if len(message.payload) == length]
                 batch.refusals += self._refuse(
-                    wrong, f"{stream}: {length} bytes where a {meta.kind} has {size}"
+                    wrong,
+                    f"{stream}: {length} bytes where a {meta.kind} has {size}; "
+                    f"check kind in {stream.meta_topic}",
                 )
             group = [message for message in group if len(message.payload) == size]
         if not group:

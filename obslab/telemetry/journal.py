@@ -60,7 +60,6 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._held = hold(self.folder / "lock", f"journal {self.folder}")
         self._lock = threading.RLock()
         self._connection = connect(self.folder / "journal.db", _MIGRATIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections import deque
@@ -19,6 +20,8 @@ from obslab.telemetry.readings import Readings
 from obslab.telemetry.ring import Ring
 from obslab.telemetry.sample import META, Meta, Stream, valid_at
 from obslab.telemetry.source import Condition, Rings
+
+log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _TICK_S = 1.0  # ages grow even when nothing comes
@@ -39,7 +42,11 @@ class BrokerSource:
         self._lost = self._rejected = 0
         self._waiting: dict[Message, None] = {}
         self._link = Link(
-            address, f"obslab-view-{uuid.uuid4().hex[:12]}", topics=topics, on_message=self._arrived
+            address,
+            f"obslab-view-{uuid.uuid4().hex[:12]}",
+            # Without metadata no sample can be read, whichever the topics are.
+            topics=topics if "#" in topics else (*topics, f"+/+/{META}"),
+            on_message=self._arrived,
         )
         self._filters = topics
 
@@ -61,6 +68,8 @@ class BrokerSource:
     def condition(self) -> Condition:
         state = self._link.state
         text = state.detail if state.connected else f"disconnected: {state.detail}"
+        if self._waiting:
+            text += f"; {len(self._waiting)} messages wait for their metadata"
         return Condition("ok" if state.connected else "off", text, self._lost, self._rejected)
 
     def reach(self, window_s: float) -> None:
@@ -81,21 +90,26 @@ class BrokerSource:
         while not self._ending.is_set():
             self._news.wait(_TICK_S)
             self._news.clear()
-            taken = [self._inbox.popleft() for _ in range(len(self._inbox))]
-            if any(message.topic.endswith(META) for message in taken) and self._waiting:
-                taken, self._waiting = [*self._waiting, *taken], {}
-            batch = self._intake.sort(taken)
-            for refusal in batch.refusals:
-                if refusal.waiting and len(self._waiting) < _INBOX:
-                    self._waiting[Message(refusal.topic, refusal.payload, refusal.arrival_ns)] = None
-                else:
-                    self._rejected += 1
-            for arrivals in batch.arrivals:
-                readings = self._decoded(arrivals)
-                if readings is not None:
-                    self._rings.add(readings)
-            changed()
+            try:
+                self._take([self._inbox.popleft() for _ in range(len(self._inbox))])
+                changed()
+            except Exception:  # a bug of ours must not freeze the view; the log has the traceback
+                log.exception("messages from %s were not shown", self._link.address.url)
             self._ending.wait(_POLL_S)  # a burst is taken together
+
+    def _take(self, taken: list[Message]) -> None:
+        if any(message.topic.endswith(META) for message in taken) and self._waiting:
+            taken, self._waiting = [*self._waiting, *taken], {}
+        batch = self._intake.sort(taken)
+        for refusal in batch.refusals:
+            if refusal.waiting and len(self._waiting) < _INBOX:
+                self._waiting[Message(refusal.topic, refusal.payload, refusal.arrival_ns)] = None
+            else:
+                self._rejected += 1
+        for arrivals in batch.arrivals:
+            readings = self._decoded(arrivals)
+            if readings is not None:
+                self._rings.add(readings)
 
     def _decoded(self, arrivals: Arrivals) -> Readings | None:
         meta = valid_at(self._intake.metas[arrivals.stream.meta_topic], int(arrivals.time_ns[0]))

@@ -33,7 +33,7 @@ def source_of(thing: object, *, history: object = None, topics: tuple[str, ...] 
         return DatasetSource([thing])
     if isinstance(thing, list) and thing and all(isinstance(one, xr.Dataset) for one in thing):
         return DatasetSource(thing)
-    if isinstance(thing, str) and thing.startswith(("mqtt://", "mqtts://")):
+    if isinstance(thing, str) and "://" in thing:  # another scheme is refused there, and not repeated
         return BrokerSource(broker_at(thing), topics, _archive_of(history) if history is not None else None)
     return ArchiveSource(_archive_of(thing))
 

@@ -177,19 +177,21 @@ class Link:
             self._tell(detail)
             self._change(LinkState(False, detail, time.time(), losses=self._state.losses + 1))
         else:
-            detail = (
-                f"{self.address.url} ended the connection at once ({reason}); is it an MQTT broker, is it"
+            hint = "is it an MQTT broker, and is it one " + (
+                "with TLS?" if self.address.tls else "without TLS?"
             )
-            self._down(f"{detail} {'really' if self.address.tls else 'one without'} TLS? trying again")
+            self._down(f"{self.address.url} ended the connection at once ({reason}); {hint} trying again")
 
     def _failed(self, _c: Any, _u: Any) -> None:
         url, error = self.address.url, sys.exception()  # paho calls this while it handles one
         if isinstance(error, ssl.SSLCertVerificationError):
             why = f"{error.verify_message}; set OBSLAB_MQTT_CA to the certificate of the CA that signed it"
             self._refused(f"the certificate of broker {url} is not trusted: {why}")
-        elif isinstance(error, ssl.SSLError):
+        elif isinstance(error, ssl.SSLError) or (
+            self.address.tls and isinstance(error, ConnectionResetError)
+        ):
             self._down(
-                f"no TLS with {url} ({error.reason or error}); is that its TLS port? without TLS it is mqtt://"
+                f"no TLS with {url} ({error.strerror}); is that its TLS port? without TLS it is mqtt://"
             )
         elif isinstance(error, socket.gaierror):
             self._down(f"no broker: host {self.address.host!r} is not known ({error.strerror}); trying again")

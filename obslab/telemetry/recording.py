@@ -7,23 +7,27 @@ with station, metadata and attribution.
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from obslab.errors import RecordingError
+from obslab.errors import MetadataError, RecordingError, TopicError
 from obslab.telemetry import iaga2002
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime
 
 STORM = Path(__file__).parents[1] / "data" / "wic-2024-05-10.npz"
 """10 May 2024 at the Conrad Observatory, 1 s: the onset of the storm is at 17:06 UTC."""
 
-_MISSING = np.iinfo(np.int64).min
+_NS = 1_000_000_000
+
+
+class _About(msgspec.Struct):
+    stream: Stream
+    meta: Meta
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ class Recording:
         """A compact file (``.npz``) or an IAGA-2002 file (anything else). Raises RecordingError."""
         path = Path(path)
         if not path.is_file():
-            raise RecordingError(f"recording {path} does not exist; check the path", path=path)
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise RecordingError(f"recording {path} {what}; give the path of a file", path=path)
         return _read_compact(path) if path.suffix == ".npz" else _read_iaga(path)
 
     def renamed(self, station: str | None, instruments: list[str]) -> Recording:
@@ -79,7 +84,7 @@ class Recording:
 
     def write(self, path: Path) -> None:
         """Write the compact file; values are rounded to counts of ``meta.scale``."""
-        header = [{"stream": track.stream, "meta": track.meta} for track in self.tracks]
+        header = [_About(track.stream, track.meta) for track in self.tracks]
         arrays: dict[str, NDArray[np.uint8]] = {
             "header": np.frombuffer(msgspec.json.encode(header), dtype=np.uint8)
         }
@@ -95,48 +100,62 @@ class Recording:
 def _read_compact(path: Path) -> Recording:
     try:
         with np.load(path, allow_pickle=False) as file:
-            header: list[dict[str, Any]] = msgspec.json.decode(file["header"].tobytes())
-            tracks = []
-            for number, about in enumerate(header):
-                meta = msgspec.convert(about["meta"], Meta)
-                counts = _unplaned(file[f"values_{number}"])
-                missing = np.unpackbits(file[f"missing_{number}"], count=counts.size).reshape(counts.shape)
-                values = np.where(missing == 1, np.nan, counts * meta.scale)
-                stream = msgspec.convert(about["stream"], Stream)
-                tracks.append(Track(stream, meta, _unplaned(file[f"time_{number}"])[:, 0], values))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
-        raise RecordingError(f"{path} is not a recording of obslab: {error}", path=path) from error
-    return Recording(tuple(tracks))
+            header = msgspec.json.decode(file["header"].tobytes(), type=list[_About])
+            tracks = tuple(_track(file, number, about) for number, about in enumerate(header))
+        if not tracks:
+            raise ValueError("it has no tracks")
+    except Exception as error:  # NumPy, zipfile, zlib and msgspec fail on damaged bytes in a dozen ways
+        why = " ".join(str(error).split())
+        raise RecordingError(f"{path} is not a recording of obslab: {why}", path=path) from error
+    return Recording(tracks)
+
+
+def _track(file: Mapping[str, NDArray[np.uint8]], number: int, about: _About) -> Track:
+    time_ns = _unplaned(file[f"time_{number}"])[:, 0]
+    counts = _unplaned(file[f"values_{number}"])
+    missing = np.unpackbits(file[f"missing_{number}"], count=counts.size).reshape(counts.shape)
+    if counts.shape != (time_ns.size, len(about.meta.components)) or not time_ns.size:
+        raise ValueError(f"{about.stream} has {time_ns.size} times for values of shape {counts.shape}")
+    if (np.diff(time_ns) <= 0).any():
+        raise ValueError(f"{about.stream}: time does not go on")
+    return Track(about.stream, about.meta, time_ns, np.where(missing == 1, np.nan, counts * about.meta.scale))
 
 
 def _read_iaga(path: Path) -> Recording:
     """The first three components as a vector, and F or S as a scalar instrument beside it."""
     file = iaga2002.parse(path)
-    station = file.header.get("IAGA CODE", "").upper()
     rate = {1.0: "sec", 60.0: "min", 3600.0: "hour"}.get(file.cadence_s)
     if rate is None:
         raise RecordingError(
             f"{path}: a cadence of {file.cadence_s:g} s is none of 1, 60 and 3600 s", path=path
         )
-    facts = {
-        "valid_from": as_datetime(int(file.time_ns[0])),
-        "format": FORMAT,
-        "site": file.header.get("STATION NAME", ""),
-        "attribution": file.header.get("SOURCE OF DATA", ""),
-    }
+    try:
+        return Recording(tuple(_iaga_tracks(file, rate)))
+    except (MetadataError, TopicError) as error:
+        raise RecordingError(f"{path}: {error.message}", path=path) from error
+
+
+def _iaga_tracks(file: iaga2002.IagaFile, rate: str) -> Iterator[Track]:
+    station = file.header.get("IAGA CODE", "").upper()
+    *three, fourth = file.components
     vector = Meta(
+        format=FORMAT,
+        valid_from=as_datetime(int(file.time_ns[0])),
         kind="vector",
-        components=tuple(name.lower() for name in file.components[:3]),
-        units=tuple("arcmin" if name in "DI" else "nT" for name in file.components[:3]),
+        components=tuple(name.lower() for name in three),
+        units=tuple("arcmin" if name in "DI" else "nT" for name in three),
         scale=0.001,
-        orientation="".join(file.components[:3]),
-        **facts,  # type: ignore[arg-type]
+        offset_s=int(file.time_ns[0]) % _NS / _NS,
+        orientation="".join(three),
+        site=file.header.get("STATION NAME", ""),
+        attribution=file.header.get("SOURCE OF DATA", ""),
     )
-    tracks = [Track(Stream(station, "vector", rate), vector, file.time_ns, file.values[:, :3])]
-    if file.components[3] in "FS" and not np.isnan(file.values[:, 3]).all():
-        scalar = Meta(kind="scalar", components=(file.components[3].lower(),), scale=0.01, **facts)  # type: ignore[arg-type]
-        tracks.append(Track(Stream(station, "scalar", rate), scalar, file.time_ns, file.values[:, 3:4]))
-    return Recording(tuple(tracks))
+    yield Track(Stream(station, "vector", rate), vector, file.time_ns, file.values[:, :3])
+    if fourth in "FS" and not np.isnan(file.values[:, 3]).all():
+        scalar = msgspec.structs.replace(
+            vector, kind="scalar", components=(fourth.lower(),), units="nT", scale=0.01, orientation=""
+        )
+        yield Track(Stream(station, "scalar", rate), scalar, file.time_ns, file.values[:, 3:4])
 
 
 def _planes(table: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -8,12 +8,12 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from obslab.errors import CodecError
+from obslab.errors import CodecError, ConfigError
 from obslab.telemetry import codec
 from obslab.telemetry.journal import Journal, Unsendable
 from obslab.telemetry.recording import Recording, Track
-from obslab.telemetry.sample import Clock, Meta, Stream, as_datetime
-from obslab.times import as_ns
+from obslab.telemetry.sample import Clock, Meta, Stream, as_datetime, valid_at
+from obslab.times import as_ns, iso
 
 _NS = 1_000_000_000
 
@@ -44,8 +44,8 @@ class Replay:
     """The tracks of a recording, from recorded time ``begin_ns``, at ``clock.speed``.
 
     With ``shifted`` the first sample gets the present time, else it keeps its own. With ``loop`` the
-    recording begins anew at its end, from its first sample, without a gap in time. Started again on
-    the journal of an earlier run it goes on with that run's clock, after the last sample journalled.
+    recording begins anew at its end, from its first sample, without a gap in time. ``resume`` on the
+    journal of an earlier run goes on with that run's clock, after the last sample journalled.
     """
 
     def __init__(
@@ -58,28 +58,48 @@ class Replay:
         loop: bool = False,
         wall_ns: int | None = None,
     ) -> None:
-        begin = recording.begin_ns if begin_ns is None else begin_ns // _NS * _NS
+        begin = (recording.begin_ns if begin_ns is None else begin_ns) // _NS * _NS
         wall = (time.time_ns() if wall_ns is None else wall_ns) // _NS * _NS
         station = wall if shifted else begin
         self.unsendable: list[Unsendable] = []
         self._recording, self._loop = recording, loop
         self.clock = Clock(as_datetime(station), as_datetime(wall), speed, as_datetime(begin))
-        self._shift_ns = station - begin
+        self._shift_ns, self._shifted = station - begin, shifted
         self._places = [int(np.searchsorted(track.time_ns, begin)) for track in recording.tracks]
 
     def resume(self, journal: Journal) -> None:
-        """Go on where the journal ends, if it was written by the same replay at the same speed."""
-        versions = journal.metas()
-        for number, track in enumerate(self._recording.tracks):
-            newest = journal.newest_ns(track.stream.topic)
-            last = versions.get(track.stream.meta_topic, ())[-1:]
-            if newest is None or not last or last[0].clock is None or last[0].clock.recorded is None:
-                continue
-            if last[0].clock.speed != self.clock.speed:
-                continue
-            self.clock = last[0].clock
-            self._shift_ns = as_ns(last[0].clock.station) - as_ns(last[0].clock.recorded)
-            self._places[number] = int(np.searchsorted(track.time_ns + self._shift_ns, newest, side="right"))
+        """Go on where the journal ends, if this same replay wrote it; else begin, but never in its past.
+
+        Raises ConfigError when the journal has later samples than the first of this replay.
+        """
+        tracks = self._recording.tracks
+        known = journal.metas()
+        # All tracks have the same clocks; a crash may have cut off one of them before its newest.
+        versions = max((known.get(track.stream.meta_topic, ()) for track in tracks), key=len)
+        newest = [journal.newest_ns(track.stream.topic) for track in tracks]
+        if not self._wrote(versions, newest):
+            for track in tracks:
+                refuse_going_back(journal, track.stream, as_ns(self.clock.station))
+            return
+        self.clock = versions[-1].clock or self.clock
+        self._shift_ns = _shift_ns(self.clock)
+        for number, (track, last) in enumerate(zip(tracks, newest, strict=True)):
+            after = as_ns(self.clock.station) - 1 if last is None else last
+            self._places[number] = int(np.searchsorted(track.time_ns + self._shift_ns, after, side="right"))
+
+    def _wrote(self, versions: tuple[Meta, ...], newest: list[int | None]) -> bool:
+        """Whether the newest samples of a journal are of this recording, at this speed and kind of time."""
+        first = versions[0].clock if versions else None
+        if first is None or (first.station == first.recorded) == self._shifted:
+            return False
+        for track, last in zip(self._recording.tracks, newest, strict=True):
+            meta = valid_at(versions, last) if last is not None else versions[-1]
+            clock = meta.clock if meta else None
+            if clock is None or clock.recorded is None or clock.speed != self.clock.speed:
+                return False
+            if last is not None and last - _shift_ns(clock) not in track.time_ns:
+                return False
+        return any(last is not None for last in newest)
 
     def metas(self) -> list[tuple[Stream, Meta]]:
         begin_ns = as_ns(self.clock.station)
@@ -135,3 +155,18 @@ class Replay:
             as_datetime(self._recording.begin_ns),
         )
         self._places = [0] * len(self._places)
+
+
+def refuse_going_back(journal: Journal, stream: Stream, begin_ns: int) -> None:
+    """Raise ConfigError when a run that begins at ``begin_ns`` would contradict the journal."""
+    newest = journal.newest_ns(stream.topic)
+    if newest is not None and newest >= begin_ns:
+        raise ConfigError(
+            f"journal {journal.folder} has samples of {stream} up to {iso(newest)}, and this run begins at "
+            f"{iso(begin_ns)}; repeat the options of its last run to go on, or choose another --journal"
+        )
+
+
+def _shift_ns(clock: Clock) -> int:
+    """Station time minus recorded time."""
+    return as_ns(clock.station) - as_ns(clock.recorded or clock.station)

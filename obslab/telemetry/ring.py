@@ -14,7 +14,7 @@ CAPACITY = 100_000  # more than a day at 1 Hz; 4 MB for a vector
 
 
 class Ring:
-    """At most ``capacity`` samples, in order of time, each time once (the first that came).
+    """At most ``capacity`` samples, the newest, in order of time, each time once (the first that came).
 
     Samples that come late are sorted in when next read. ``forgotten`` counts what had to make room.
     """
@@ -33,7 +33,9 @@ class Ring:
         self._values = np.empty((2 * capacity, len(components)), dtype=np.float64)
 
     def __len__(self) -> int:
-        return self._end - self._begin
+        with self._lock:
+            self._sort()
+            return self._end - self._begin
 
     def append(self, readings: Readings) -> None:
         """Add samples; components this ring does not have are passed over, missing ones are NaN."""
@@ -45,7 +47,9 @@ class Ring:
             if column >= 0:
                 values[:, place] = readings.values[:, column]
         with self._lock:
-            self._add(readings.time_ns, readings.arrival_ns, values)
+            for begin in range(0, readings.time_ns.size, self.capacity):
+                piece = slice(begin, begin + self.capacity)
+                self._add(readings.time_ns[piece], readings.arrival_ns[piece], values[piece])
 
     def between(self, begin_ns: int, end_ns: int) -> Readings:
         """A copy of the samples in ``[begin, end)``."""
@@ -68,13 +72,13 @@ class Ring:
         """Time of the newest sample."""
         with self._lock:
             self._sort()
-            return int(self._time[self._end - 1]) if len(self) else None
+            return int(self._time[self._end - 1]) if self._end > self._begin else None
 
     def earliest_ns(self) -> int | None:
         """Time of the oldest sample held."""
         with self._lock:
             self._sort()
-            return int(self._time[self._begin]) if len(self) else None
+            return int(self._time[self._begin]) if self._end > self._begin else None
 
     def arrived_since(self, wall_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Sample and arrival times of what came after an instant, among the newest 5,000."""
@@ -86,36 +90,39 @@ class Ring:
     def _add(
         self, time_ns: NDArray[np.int64], arrival_ns: NDArray[np.int64], values: NDArray[np.float64]
     ) -> None:
-        if time_ns.size > self.capacity:
-            self.forgotten += time_ns.size - self.capacity
-            newest = np.argsort(time_ns, kind="stable")[-self.capacity :]
-            time_ns, arrival_ns, values = time_ns[newest], arrival_ns[newest], values[newest]
+        """Add at most ``capacity`` samples."""
         if self._end + time_ns.size > self._time.size:
             self._sort()
-            self._make_room(time_ns.size)
-        if time_ns.size:
-            before = self._time[self._end - 1] if len(self) else np.iinfo(np.int64).min
-            self._in_order &= bool(time_ns[0] > before) and bool((np.diff(time_ns) > 0).all())
+            self._move_to_front()
+        before = self._time[self._end - 1] if self._end > self._begin else np.iinfo(np.int64).min
+        self._in_order &= bool(time_ns[0] > before) and bool((np.diff(time_ns) > 0).all())
         end = self._end + time_ns.size
         self._time[self._end : end] = time_ns
         self._arrival[self._end : end] = arrival_ns
         self._values[self._end : end] = values
         self._end = end
-
-    def _make_room(self, needed: int) -> None:
-        keep = min(len(self), self._time.size - needed, self.capacity)
-        self.forgotten += len(self) - keep
-        kept = slice(self._end - keep, self._end)
-        for array in (self._time, self._arrival, self._values):
-            array[:keep] = array[kept].copy()
-        self._begin, self._end = 0, keep
+        if self._in_order:
+            self._forget()
 
     def _sort(self) -> None:
         if self._in_order:
             return
         held = slice(self._begin, self._end)
         _, first = np.unique(self._time[held], return_index=True)
-        end = self._begin + first.size
+        self._end = self._begin + first.size
         for array in (self._time, self._arrival, self._values):
-            array[self._begin : end] = array[held][first]
-        self._end, self._in_order = end, True
+            array[self._begin : self._end] = array[held][first]
+        self._in_order = True
+        self._forget()
+
+    def _forget(self) -> None:
+        """Leave the oldest to be written over; the samples are in order."""
+        excess = max(0, self._end - self._begin - self.capacity)
+        self._begin += excess
+        self.forgotten += excess
+
+    def _move_to_front(self) -> None:
+        size = self._end - self._begin
+        for array in (self._time, self._arrival, self._values):
+            array[:size] = array[self._begin : self._end].copy()
+        self._begin, self._end = 0, size

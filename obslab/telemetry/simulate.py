@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from obslab.errors import ConfigError
 from obslab.telemetry import codec
 from obslab.telemetry.journal import Entry, Journal, Unsendable
-from obslab.telemetry.replay import Outgoing
+from obslab.telemetry.replay import Outgoing, refuse_going_back
 from obslab.telemetry.sample import FORMAT, Clock, Meta, Stream, as_datetime
 from obslab.times import as_ns
 
@@ -71,13 +71,17 @@ class Simulator:
         self.vector, self.scalar = (Stream(station, name, "sec") for name in instruments)
 
     def resume(self, journal: Journal) -> None:
-        """Keep the clock of an earlier run on this journal; what was missed while down is not made up."""
+        """Keep the clock of an earlier run on this journal; what was missed while down is not made up.
+
+        Raises ConfigError when another clock would begin in the journal's past.
+        """
         versions = journal.metas().get(self.vector.meta_topic, ())
-        if versions and versions[-1].clock and versions[-1].clock.speed == self.clock.speed:
-            self.clock = versions[-1].clock
-            self._next_s = (
-                max(self.clock.at(time.time_ns()), journal.newest_ns(self.vector.topic) or 0) // _NS + 1
-            )
+        clock = versions[-1].clock if versions else None
+        if clock is None or clock.recorded is not None or clock.speed != self.clock.speed:
+            refuse_going_back(journal, self.vector, as_ns(self.clock.station))
+            return
+        self.clock = clock
+        self._next_s = max(clock.at(time.time_ns()), journal.newest_ns(self.vector.topic) or 0) // _NS + 1
 
     def metas(self) -> list[tuple[Stream, Meta]]:
         return [
@@ -175,7 +179,7 @@ class Satellite:
         if self._preset.outages_per_day <= 0:
             return False
         every_s = _DAY_S / self._preset.outages_per_day
-        number, into_s = divmod((now_ns - self._begin_ns) / _NS, every_s)
+        number, into_s = divmod(max(0, now_ns - self._begin_ns) / _NS, every_s)
         rng = _random(self._seed, int(number), 2)
         length_s = min(float(rng.exponential(self._preset.outage_s)), every_s / 2)
         begin_s = float(rng.uniform(0.0, every_s - length_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -25,7 +26,7 @@ class Condition:
 
 
 class Source(Protocol):
-    """What a live view reads; ``rings`` and ``metas`` may grow at any time."""
+    """What a live view reads; ``rings`` may grow at any time."""
 
     live: bool
 
@@ -40,10 +41,11 @@ class Source(Protocol):
 
 
 class Rings:
-    """The rings of a source by stream, in order; several threads may look at them."""
+    """The rings of a source by stream, in order; several threads may add to them and look at them."""
 
     def __init__(self) -> None:
         self._rings: dict[Stream, Ring] = {}
+        self._lock = threading.Lock()
 
     def all(self) -> list[Ring]:
         rings = dict(self._rings)
@@ -53,16 +55,27 @@ class Rings:
         return stream in self._rings
 
     def add(self, readings: Readings) -> None:
-        """Into the stream's ring; a new one when it has components the old one does not know."""
-        ring = self._rings.get(readings.stream)
-        if ring is None or not set(readings.components) <= set(ring.components):
-            capacity = max(CAPACITY, readings.time_ns.size)
-            ring = Ring(readings.stream, readings.components, readings.units, capacity)
-            self._rings = {**self._rings, readings.stream: ring}
-        ring.append(readings)
+        """Into the stream's ring, which is made anew when a component comes that it does not know."""
+        with self._lock:
+            ring = self._rings.get(readings.stream)
+            if ring is None or not set(readings.components) <= set(ring.components):
+                ring = _ring_for(readings, ring)
+                self._rings = {**self._rings, readings.stream: ring}
+            ring.append(readings)
 
     def fill(self, archive: Archive, stream: Stream, window_s: float) -> None:
         """History: the newest ``window_s`` seconds that an archive has of a stream."""
         span = archive.span(stream)
         if span is not None:
             self.add(archive.readings(stream, span[1] - round(window_s * 1e9), span[1] + 1))
+
+
+def _ring_for(readings: Readings, old: Ring | None) -> Ring:
+    """A ring with the components of both, that holds what the old one held."""
+    units = dict(zip(old.components, old.units, strict=True)) if old else {}
+    units |= dict(zip(readings.components, readings.units, strict=True))
+    capacity = max(CAPACITY, readings.time_ns.size)
+    ring = Ring(readings.stream, tuple(units), tuple(units.values()), capacity)
+    if old is not None:
+        ring.append(old.between(-(2**63), 2**63 - 1))
+    return ring

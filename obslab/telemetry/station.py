@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from obslab.telemetry.journal import Journal
 from obslab.telemetry.publisher import Publisher
 from obslab.telemetry.recording import STORM, Recording
 from obslab.telemetry.replay import Instruments, Outgoing, Replay
+from obslab.telemetry.sample import Clock
 from obslab.telemetry.simulate import Simulator
 from obslab.times import as_ns, iso
 
@@ -37,19 +37,18 @@ class Station:
     publisher: Publisher
     lost: int = 0
     _held: list[Outgoing] = field(default_factory=list)
+    _declared: Clock | None = None
+    _trouble: str = ""
     _retry_at: float = 0.0
 
     def run(self, ending: threading.Event) -> None:
         """Until ``ending`` is set, or a replay has come to its end and is on disk."""
-        declared = None
         while not ending.is_set():
-            if declared != self.instruments.clock and self._try(self._declare):
-                declared = self.instruments.clock  # a replay that begins anew has another
             self._held += self.instruments.due(self.instruments.clock.at(time.time_ns()))
             if time.monotonic() >= self._retry_at:
-                self._try(self._write)
+                self._save()
             upcoming = self.instruments.next_ns()
-            if upcoming is None and not self._held:
+            if upcoming is None and not self._unsaved():
                 return
             wait_s = (
                 _NAP_S
@@ -57,36 +56,54 @@ class Station:
                 else (self.instruments.clock.wall_at(upcoming) - time.time_ns()) / 1e9
             )
             ending.wait(min(_NAP_S, max(0.001, wait_s)))
+        if self._unsaved():
+            self._save()  # told to end between two tries on a full disk: this is the last one
+        if self._unsaved():
+            self.lost += len(self._held)
+            log.error("%d messages are lost: they could never be written", self.lost)
+
+    def _unsaved(self) -> bool:
+        return bool(self._held or self.instruments.unsendable)
+
+    def _save(self) -> None:
+        try:
+            if self._declared != self.instruments.clock:  # a replay that begins anew has another
+                self._declare()
+            self._write()
+        except TableError as error:
+            self._hold(error.message)
+            return
+        if self._trouble:
+            log.warning("%s takes data again; %d messages were lost", self.journal.folder, self.lost)
+        self._trouble = ""
 
     def _declare(self) -> None:
         for stream, meta in self.instruments.metas():
             if meta not in self.journal.metas().get(stream.meta_topic, ()):
                 self.journal.add_meta(stream.meta_topic, meta)
+        self._declared = self.instruments.clock
         self.publisher.wake_metas()
 
     def _write(self) -> None:
         if self.instruments.unsendable:
-            log.error("kept, not sent: %s", self.instruments.unsendable[0].reason)
             self.journal.keep_unsendable(self.instruments.unsendable)
+            log.error("kept, not sent: %s", self.instruments.unsendable[0].reason)
             self.instruments.unsendable.clear()
         if self._held:
             self.journal.append(self._held)
             self._held = []
             self.publisher.wake()
 
-    def _try(self, write: Callable[[], None]) -> bool:
-        try:
-            write()
-        except TableError as error:
-            self._retry_at = time.monotonic() + _RETRY_S
-            dropped = max(0, len(self._held) - _HELD)
-            self.lost += dropped
-            del self._held[:dropped]
-            log.error(
-                "%s; %d messages wait in memory, %d are lost", error.message, len(self._held), self.lost
-            )
-            return False
-        return True
+    def _hold(self, trouble: str) -> None:
+        self._retry_at = time.monotonic() + _RETRY_S
+        if trouble != self._trouble:  # once, not at each try: the log may be on the same disk
+            log.error("%s; messages wait in memory", trouble)
+        self._trouble = trouble
+        dropped = max(0, len(self._held) - _HELD)
+        if dropped and not self.lost:
+            log.error("%d messages wait in memory, which is all it takes: the oldest are lost", _HELD)
+        self.lost += dropped
+        del self._held[:dropped]
 
 
 def instruments_from(
@@ -108,6 +125,10 @@ def instruments_from(
         raise ConfigError(f"--time {time!r} is neither shifted nor original")
     if not speed > 0:
         raise ConfigError(f"--speed {speed:g} is not a positive number")
+    if len(instruments) > 2 or len(set(instruments)) < len(instruments):
+        raise ConfigError(
+            f"--instrument {' '.join(instruments)}: wanted one name for the vector, another for the scalar"
+        )
     code = station.upper() if station else None
     if replay is None:
         names = (*instruments, *("lemi0001", "gsm90001")[len(instruments) :])

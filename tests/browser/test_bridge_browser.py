@@ -366,3 +366,27 @@ def test_another_bokehjs_on_the_page_keeps_its_place(lab):
     assert notebook.page.evaluate(COLORS) > 3
     assert notebook.console_errors == []
     notebook.close()
+
+
+def test_a_widget_without_a_view_is_not_drawn_and_one_shown_again_is_current(lab):
+    hide = "from IPython.display import display\nhandle = display(bridge, display_id=True)"
+    cells = LIVE.removesuffix("bridge\n"), hide, "handle.update('hidden')", "handle.update(bridge)", "k"
+    with lab.show(*cells, name="hidden.ipynb") as notebook:
+        notebook.wait_idle()
+        notebook.run_cell(1)
+        notebook.wait_for(SEEN)
+        notebook.run_cell(2)
+        notebook.wait_for(f"() => {VIEWS}.length === 0")
+        count = f"() => {STORE}.frames"
+        for _ in range(20):
+            before = notebook.page.evaluate(count)
+            notebook.page.wait_for_timeout(800)
+            if notebook.page.evaluate(count) == before:
+                break
+        else:
+            pytest.fail("the kernel goes on drawing for nobody")
+        notebook.run_cell(3)
+        notebook.wait_for(SEEN)
+        (before,) = notebook.page.evaluate(CALLS)
+        notebook.wait_for(f"(before) => ({CALLS})()[0] > before + 5", before)
+        assert notebook.console_errors == []

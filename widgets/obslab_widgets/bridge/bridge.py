@@ -146,13 +146,14 @@ class Bridge(anywidget.AnyWidget):
         return True
 
     def draw(self) -> None:
-        """Ask the feed and send what changed, unless no page listens. Called by the pump."""
+        """Ask the feed and send what changed, unless no page shows it. Called by the pump."""
+        with self._lock:
+            if self._closed or self._audience.is_gone(self._picture.seq):
+                self.frames_held += not self._closed
+                return
         self._ask_feed()
         with self._lock:
             if self._closed or not self._picture.news:
-                return
-            if self._audience.is_gone(self._picture.seq):
-                self.frames_held += 1
                 return
         self.flush()
         self.heal("drawing")
@@ -225,6 +226,7 @@ class Bridge(anywidget.AnyWidget):
             waiting = self._picture.news
         if message["k"] == "sync":
             self.flush(everything=True)
+            self.touch()  # nobody asked the feed while nobody watched
         elif message["k"] == "events":
             self._collect(message)
         elif waiting:

@@ -158,11 +158,18 @@ class Store {
     return { ...this.values.get(id), ...this.user.get(id) };
   }
 
+  // A cell that was run again leaves its old widget without a view: unanswered, the kernel stops drawing it.
   acknowledge() {
+    if (!this.views.size) return;
     const now = performance.now();
     if (now - this.ackAt < ACK_MS) return;
     this.ackAt = now;
     this.send({ k: "ack" });
+  }
+
+  add(view) {
+    if (!this.views.size && this.seq >= 0) this.send({ k: "sync" });
+    this.views.add(view);
   }
 
   // Questions to the kernel: one at a time, of several waiting the latest wins

@@ -17,7 +17,7 @@ class View {
     this.panel.plot.addEventListener("keydown", (event) => this.key(event));
     this.panel.plot.addEventListener("focusin", () => nameTabStops(this.mount));
     watchTheme(() => this.apply(() => this.document && paintTheme(this.document)), signal);
-    store.views.add(this);
+    store.add(this);
     signal.addEventListener("abort", () => this.remove());
   }
 

@@ -71,17 +71,13 @@ def trace_names(tracks: Iterable[Track]) -> list[str]:
 
 
 def whole_length_s(source: Source) -> float:
-    """Time from the first to the last sample of a source."""
-    spans = [
-        (first, last)
-        for ring in source.rings()
-        if (first := ring.earliest_ns()) and (last := ring.latest_ns())
-    ]
-    return (
-        max(1.0, (max(last for _, last in spans) - min(first for first, _ in spans)) / _NS)
-        if spans
-        else 600.0
-    )
+    """A window that holds all samples of a source, the first and the last included."""
+    held = [ring for ring in source.rings() if len(ring)]
+    if not held:
+        return 600.0
+    begin_ns = min(ring.earliest_ns() or 0 for ring in held)
+    end_ns = max(ring.latest_ns() or 0 for ring in held)
+    return (end_ns - begin_ns) / _NS + max(ring.stream.cadence_s for ring in held)
 
 
 def in_window(tracks: Iterable[Track], state: State) -> xr.Dataset:

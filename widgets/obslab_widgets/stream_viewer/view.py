@@ -106,8 +106,9 @@ class StreamViewer(Panel[State]):
         return f"viewer.restore({chosen!r})"
 
     def close(self) -> None:
-        self._source.stop()
-        super().close()
+        if "_source" in self.__dict__:  # ipywidgets closes what could not be made, too
+            self._source.stop()
+            super().close()
 
     def __repr__(self) -> str:
         return f"<StreamViewer {self.bridge.label!r}>"
