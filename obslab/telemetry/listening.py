@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.1
 _TICK_S = 1.0  # ages grow even when nothing comes
 _INBOX = 20_000
+_FILLS_S = (1.0, 5.0, 20.0)
 
 
 class BrokerSource:
@@ -47,8 +49,11 @@ class BrokerSource:
             # Without metadata no sample can be read, whichever the topics are.
             topics=topics if "#" in topics else (*topics, f"+/+/{META}"),
             on_message=self._arrived,
+            on_up=self._up,
         )
         self._filters = topics
+        self._window_s = 0.0
+        self._fills_at: deque[float] = deque()
 
     def start(self, changed: Callable[[], None]) -> None:
         self._link.start()
@@ -73,11 +78,17 @@ class BrokerSource:
         return Condition("ok" if state.connected else "off", text, self._lost, self._rejected)
 
     def reach(self, window_s: float) -> None:
+        self._window_s = max(self._window_s, window_s)
         if self._archive is None:
             return
         for stream in self._archive.streams():
             if any(paho.topic_matches_sub(topic, stream.topic) for topic in self._filters):
                 self._rings.fill(self._archive, stream, window_s)
+
+    def _up(self, _session_present: bool) -> None:
+        """What was sent between two connections, or while we subscribed, only the archive has: ask it
+        when it has had time to store it. A collector that was cut off too needs longer."""
+        self._fills_at = deque(time.monotonic() + wait_s for wait_s in _FILLS_S)
 
     def _arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
         if len(self._inbox) >= _INBOX:
@@ -91,6 +102,9 @@ class BrokerSource:
             self._news.wait(_TICK_S)
             self._news.clear()
             try:
+                if self._fills_at and time.monotonic() > self._fills_at[0]:
+                    self._fills_at.popleft()
+                    self.reach(self._window_s)
                 self._take([self._inbox.popleft() for _ in range(len(self._inbox))])
                 changed()
             except Exception:  # a bug of ours must not freeze the view; the log has the traceback

@@ -75,13 +75,14 @@ class Link:
         self._state = LinkState(False, f"connecting to {address.url}", time.time())
         self._changed = threading.Condition()
         self._generation = 0
-        self._ending = False
+        self._ending = self._session_present = False
         self._level = logging.DEBUG if quiet else logging.WARNING
         self.client = client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id, clean_session=clean_session, manual_ack=manual_ack
         )
         client.on_connect, client.on_disconnect = self._connected, self._lost
         client.on_connect_fail = self._failed
+        client.on_subscribe = self._subscribed
         client.on_message, client.on_publish = self._arrived, self._published
         client.max_inflight_messages_set(_INFLIGHT)
         client.reconnect_delay_set(*_RETRY_S)
@@ -158,14 +159,28 @@ class Link:
             detail = f"broker {self.address.url} refused {who}: {reason}; {hint}"
             self._refused(detail)
             return
-        log.info("connected to %s", self.address.url)
+        self._session_present = flags.session_present
         if self._topics:
-            self.client.subscribe([(topic, 1) for topic in self._topics])
+            self.client.subscribe([(topic, 1) for topic in self._topics])  # up when it is granted
+        else:
+            self._is_up()
+
+    def _subscribed(self, _c: Any, _u: Any, _mid: int, reasons: list[Any], _p: Any) -> None:
+        if any(reason.is_failure for reason in reasons):
+            topics = ", ".join(self._topics)
+            self._refused(
+                f"broker {self.address.url} refused to let us read {topics}; check its access rules"
+            )
+            return
+        self._is_up()
+
+    def _is_up(self) -> None:
+        log.info("connected to %s", self.address.url)
         self._change(
             LinkState(True, f"connected to {self.address.url}", time.time(), losses=self._state.losses)
         )
         if self._on_up:
-            self._guard(self._on_up, flags.session_present)
+            self._guard(self._on_up, self._session_present)
 
     def _lost(self, _c: Any, _u: Any, _f: Any, reason: Any, _p: Any) -> None:
         with self._changed:

@@ -127,7 +127,7 @@ def test_the_toolbar_holds_and_follows(viewer):
     viewer.wait_for(f"(held) => ({end})() > held", held)
     viewer.find("button >> text=common").click()
     viewer.wait_for(f"() => {VIEWS}[0].figures.length === 1")
-    viewer.find("button >> text=Undo").click()
+    viewer.find("button[title=Undo]").click()
     viewer.wait_for(f"() => {VIEWS}[0].figures.length === 3")
 
 

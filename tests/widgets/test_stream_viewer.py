@@ -65,6 +65,14 @@ def test_a_view_of_a_broker_is_filled_from_the_archive_without_doubles(station, 
     wait(lambda: viewer.dataset.sizes["time"] == 60)
 
 
+def test_samples_sent_while_a_view_of_a_broker_connects_are_not_missing_in_it(station, viewers):
+    station.send(20)
+    viewer = viewers(station.url, history=str(station.path))
+    for _ in range(40):  # the first of these come before the subscription
+        station.send(1)
+    wait(lambda: viewer.dataset.sizes["time"] == 60)
+
+
 def test_a_view_of_a_broker_says_that_it_is_disconnected_and_recovers(station, viewers):
     station.send(5)
     viewer = viewers(station.url, history=str(station.path))

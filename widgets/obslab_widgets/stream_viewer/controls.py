@@ -33,17 +33,17 @@ class Controls:
         self._shower = 0  # the thread that is showing: what the user does meanwhile, on another, still counts
         self._lock = threading.Lock()
         self.window = ipywidgets.Dropdown(
-            options=_WINDOWS, value=600.0, description="Window", layout=_wide("165px")
+            options=_WINDOWS, value=600.0, description="Window", layout=_wide("160px")
         )
-        self.window.style.description_width = "50px"
+        self.window.style.description_width = "58px"
         self.pause = ipywidgets.ToggleButton(description="Pause", icon="pause", layout=_wide("85px"))
         self.axes = ipywidgets.ToggleButtons(options=["stacked", "common"], tooltips=[
             "each trace in a panel of its own", "traces of one unit together, from their medians"
         ])  # fmt: skip
-        self.axes.style.button_width = "70px"
+        self.axes.style.button_width = "80px"
         self.fixed = ipywidgets.Checkbox(description="Fixed span", indent=False, layout=_wide("92px"))
         self.span = ipywidgets.BoundedFloatText(
-            value=100.0, min=0.01, max=1e6, step=10.0, layout=_wide("75px")
+            value=100.0, min=0.01, max=1e6, step=10.0, layout=_wide("68px")
         )
         self.span.tooltip = "height of each panel, in the unit of its trace"
         self.choose = ipywidgets.ToggleButton(description="Traces", icon="list", layout=_wide("85px"))
@@ -51,8 +51,8 @@ class Controls:
             rows=6, layout=ipywidgets.Layout(width="340px", display="none")
         )
         self.traces.tooltip = "traces shown; hold Ctrl to choose several"
-        self.undo = ipywidgets.Button(description="Undo", layout=_wide("56px"))
-        self.redo = ipywidgets.Button(description="Redo", layout=_wide("56px"))
+        self.undo = ipywidgets.Button(icon="undo", tooltip="Undo", layout=_wide("36px"))
+        self.redo = ipywidgets.Button(icon="repeat", tooltip="Redo", layout=_wide("36px"))
         self.undo.on_click(lambda _button: undo())
         self.redo.on_click(lambda _button: redo())
         for control in (self.window, self.pause, self.axes, self.fixed, self.span, self.traces):

@@ -17,6 +17,7 @@ from obslab_widgets.stream_viewer.tracks import Track, trace_names
 from obslab_widgets.wording import duration
 
 _NS = 1_000_000_000
+_LOWEST_SPAN = 0.1  # ten times the noise of a good fluxgate: less is no signal, only digits
 COLUMNS = ("Station", "Instrument", "Samples/s", "Age", "Lag", "Newest sample (UTC)", "Clock")
 
 Floats = NDArray[np.float64]
@@ -177,7 +178,9 @@ def _limits(traces: list[Trace], state: State) -> tuple[float, float]:
         middle = float(np.round(np.median(heights) / state.span * 20) * state.span / 20)
         return middle - state.span / 2, middle + state.span / 2
     low, high = float(heights.min()), float(heights.max())
-    step = 10 ** np.floor(np.log10(max(high - low, 1e-3)) - 0.3) / 2
+    if high - low < _LOWEST_SPAN:
+        low, high = (low + high - _LOWEST_SPAN) / 2, (low + high + _LOWEST_SPAN) / 2
+    step = 10 ** np.floor(np.log10(high - low) - 0.3) / 2
     return float(np.floor(low / step - 0.5) * step), float(np.ceil(high / step + 0.5) * step)
 
 
