@@ -28,11 +28,14 @@ test: $(VENV)/.installed-dev
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) mypy
 	$(IN_VENV) lint-imports
-	$(IN_VENV) pytest tests notebooks -m "not long" -n 2 --dist loadfile \
+	@# The notebooks' demo observatory must not meet the one of a JupyterLab that is open.
+	state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
+	OBSLAB_STATE_DIR="$$state" $(IN_VENV) pytest tests notebooks -m "not long" -n 2 --dist loadfile \
 		--nbval --nbval-sanitize-with tests/nbval_sanitize.cfg $(ARGS)
 
 test-full: $(VENV)/.installed-dev
-	$(IN_VENV) pytest tests -m long $(ARGS)
+	state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
+	OBSLAB_STATE_DIR="$$state" $(IN_VENV) pytest tests -m long $(ARGS)
 
 bench: $(VENV)/.installed-dev
 	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do $(IN_VENV) python $$script $(ARGS); done
