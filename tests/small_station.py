@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from obslab.config import broker_at
 from obslab.telemetry import codec
@@ -23,7 +25,7 @@ STREAM = Stream("PEA", "lemi0001")
 class Station:
     """`send(n)` publishes n more seconds, the first five minutes ago, and waits for the archive."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **facts: Any) -> None:
         self.path = folder / "archive"
         self.sent = 0
         self._begin_ns = time.time_ns() // NS * NS - 300 * NS
@@ -33,6 +35,7 @@ class Station:
             kind="vector",
             components=("x", "y", "z"),
             scale=0.001,
+            **facts,
         )
         self.broker = IotcoreBroker()
         self.broker.start()
@@ -70,6 +73,23 @@ class Station:
         self._publisher.wake()
         if delivered:
             wait(lambda: self._collector.counted["unique"] == self.sent)
+
+    @contextmanager
+    def sending(self, n: int, *, every_s: float) -> Iterator[None]:
+        """Send n samples again and again, in a thread, without waiting for the archive."""
+        ending = threading.Event()
+
+        def run() -> None:
+            while not ending.wait(every_s):
+                self.send(n, delivered=False)
+
+        sender = threading.Thread(target=run)
+        sender.start()
+        try:
+            yield
+        finally:
+            ending.set()
+            sender.join()
 
 
 def wait(happened: Callable[[], object], timeout_s: float = 15) -> None:

@@ -1,7 +1,6 @@
 """What a user sees of a StreamViewer, in a real JupyterLab on a real broker."""
 
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -47,17 +46,8 @@ def station(tmp_path_factory):
     """Sends a sample a fifth of a second, as long as the module runs."""
     with Station(tmp_path_factory.mktemp("station")) as station:
         station.send(30)
-        ending = threading.Event()
-
-        def run():
-            while not ending.wait(0.2):
-                station.send(1, delivered=False)
-
-        sender = threading.Thread(target=run)
-        sender.start()
-        yield station
-        ending.set()
-        sender.join()
+        with station.sending(1, every_s=0.2):
+            yield station
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +131,23 @@ def test_hovering_tells_name_value_unit_and_time(viewer):
         viewer.page.locator(".bk-Tooltip").get_by_text(words).first.wait_for()
     viewer.screenshot(SCREENSHOTS / "hover.png")
     viewer.find("button >> text=Paused").first.click()
+
+
+def test_metadata_from_outside_is_text_and_never_code(lab, tmp_path):
+    evil = '<img src=x onerror="window.hacked=1">$$x$$ @{time}'
+    with Station(tmp_path, site=evil, units=evil, sensor=evil) as station:
+        station.send(30)
+        show = f"""from obslab_widgets import StreamViewer
+viewer = StreamViewer({str(station.path)!r}, label={evil!r})
+viewer"""
+        with lab.show(show, name="evil.ipynb") as notebook:
+            notebook.wait_for(DRAWN)
+            notebook.page.mouse.move(*notebook.wait_for(PLACE), steps=5)
+            notebook.page.locator(".bk-Tooltip").get_by_text("1.000").first.wait_for()
+            assert notebook.page.evaluate("() => window.hacked") is None
+            assert notebook.find(".obslab img").count() == 0
+            assert notebook.find(".obslab-plot").get_attribute("aria-label").startswith(evil)
+            assert notebook.console_errors == []  # nothing was fetched, for one
 
 
 def test_a_dead_broker_is_told_within_ten_seconds_and_recovery_too(viewer, station):

@@ -52,7 +52,9 @@ def test_a_contradiction_is_kept_beside_the_first(archive):
         unique=1, contradiction=2
     )
     assert rows(archive) == [("lemi0001", second, body(second, 0, 0)) for second in (1, 2, 3)]
-    beside = archive._hot.connection.execute("SELECT time_ns / 1000000000, body FROM contradiction").fetchall()
+    beside = archive._hot.connection.execute(
+        "SELECT time_ns / 1000000000, body FROM contradiction"
+    ).fetchall()
     assert beside == [(1, other), (3, other)]
 
 
@@ -65,9 +67,15 @@ def test_late_and_out_of_order_samples_are_counted(archive):
 
 def test_streams_do_not_mix(archive):
     other = Stream("WIC", "lemi0001")
-    archive.add(batch(arrivals([1, 2]), arrivals([1], stream=other), arrivals([1], [b"\1\2\3\4"], stream=GSM)))
+    archive.add(
+        batch(arrivals([1, 2]), arrivals([1], stream=other), arrivals([1], [b"\1\2\3\4"], stream=GSM))
+    )
     assert archive.streams() == [GSM, LEMI, other]
-    assert {stream: counts["unique"] for stream, counts in archive.counters().items()} == {LEMI: 2, other: 1, GSM: 1}
+    assert {stream: counts["unique"] for stream, counts in archive.counters().items()} == {
+        LEMI: 2,
+        other: 1,
+        GSM: 1,
+    }
     assert archive.span(LEMI) == (NS, 2 * NS)
     assert archive.span(Stream("XXX", "none")) is None
 
@@ -88,7 +96,9 @@ def test_any_order_repetition_and_grouping_gives_the_same_archive(tmp_path_facto
                 [second.to_bytes(width(stream), "little") for _, second in part],
                 stream=stream,
             )
-            for stream, part in ((key, list(of)) for key, of in itertools.groupby(run, key=lambda one: one[0]))
+            for stream, part in (
+                (key, list(of)) for key, of in itertools.groupby(run, key=lambda one: one[0])
+            )
         ]
 
     shuffled = data.draw(st.permutations(samples))
@@ -162,7 +172,9 @@ def test_readers_see_whole_batches_while_another_process_writes(tmp_path):
             seen = dataset.sizes["time"]
             for after, readings in archive.follow(after):
                 followed += (readings.time_ns // NS).tolist()
-            assert writer.is_alive() or seen == 6000 or archive.dataset("PEA", "lemi0001").sizes["time"] == 6000
+            assert (
+                writer.is_alive() or seen == 6000 or archive.dataset("PEA", "lemi0001").sizes["time"] == 6000
+            )
     writer.join()
     assert writer.exitcode == 0
     assert followed == list(range(6000))
@@ -175,7 +187,10 @@ def test_follow_gives_late_samples_and_new_streams(archive):
     archive.add(batch(arrivals([15, 30]), arrivals([1], [b"\1\2\3\4"], stream=GSM)))
     archive.add(batch(arrivals([15])))
     found = list(archive.follow(start))
-    assert {readings.stream: (readings.time_ns // NS).tolist() for _, readings in found} == {LEMI: [30, 15], GSM: [1]}
+    assert {readings.stream: (readings.time_ns // NS).tolist() for _, readings in found} == {
+        LEMI: [30, 15],
+        GSM: [1],
+    }
     assert list(archive.follow(found[-1][0])) == []
 
 
@@ -238,7 +253,9 @@ def test_an_unknown_stream_is_named_with_what_is_held(archive):
     with pytest.raises(NoStreamError, match="PEA lemi0001; it has none yet"):
         archive.dataset("PEA", "lemi0001")
     archive.add(batch(arrivals([1]), arrivals([1], [b"\1\2\3\4"], stream=GSM)))
-    with pytest.raises(NoStreamError, match="no stream WIC lemi0002; it has PEA gsm0001 sec, PEA lemi0001 sec"):
+    with pytest.raises(
+        NoStreamError, match="no stream WIC lemi0002; it has PEA gsm0001 sec, PEA lemi0001 sec"
+    ):
         archive.dataset("WIC", "lemi0002")
     with pytest.raises(LookupError, match="no stream PEA lemi0001 min"):
         archive.dataset("PEA", "lemi0001", samplerate="min")

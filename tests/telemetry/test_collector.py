@@ -181,7 +181,9 @@ def test_a_full_disk_pauses_and_nothing_is_lost(archive, address, station, colle
     assert collector.counted["duplicate"] == 0  # the broker kept them; none was sent twice
 
 
-def test_a_failure_that_nobody_thought_of_does_not_end_the_collector(archive, address, station, collect, caplog):
+def test_a_failure_that_nobody_thought_of_does_not_end_the_collector(
+    archive, address, station, collect, caplog
+):
     collector = collect(archive, address)
     add, failures = archive.add, iter([RuntimeError("a bug"), TableError("trouble")])
 

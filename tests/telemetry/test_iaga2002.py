@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from telemetry.makers import NS
 
 from obslab.errors import RecordingError
 from obslab.telemetry import iaga2002
 from obslab.telemetry.recording import Recording
 from obslab.times import as_ns
-from telemetry.makers import NS
 
 # Header lines have 70 characters, the last is "|": keyword in 2-24, value in 25-69.
 FACTS = {
@@ -35,6 +35,7 @@ SECONDS = [
     ("2024-05-10", "17:06:01.000", "131", 99999.00, -310.75, 88888.00, 99999.00),
     ("2024-05-10", "17:06:02.000", "131", 21001.00, -311.0, 43211.01, 48048.46),
 ]
+FIVE_SECONDS = [("2024-05-10", f"17:06:{5 * i:02}.000", "131", 1.0, 2.0, 3.0, 4.0) for i in range(3)]
 MINUTES = [
     ("2024-05-10", "23:59:00.000", "131", 20950.0, 245.37, 43500.1, 48285.2),
     ("2024-05-11", "00:00:00.000", "132", 20951.0, -1.25, 43500.2, 48285.7),
@@ -133,7 +134,7 @@ BAD = {
     "one sample": (text(SECONDS[:1]), "has 1 samples"),
     "no samples": (text([]), "has 0 samples"),
     "nothing": ("", "not an IAGA-2002 file"),
-    "an odd cadence": (text([(*SECONDS[i][:1], f"17:06:{5 * i:02}.000", *SECONDS[i][2:]) for i in range(3)]), "5 s is none"),
+    "an odd cadence": (text(FIVE_SECONDS), "5 s is none"),
     "no station": (text(SECONDS, **{"IAGA CODE": ""}), "station ''"),
     "a component twice": (text(SECONDS, "XXZF"), "twice"),
 }  # fmt: skip

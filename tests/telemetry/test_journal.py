@@ -92,7 +92,10 @@ def test_threads_append_and_read_at_once(journal):
     for thread in threads:
         thread.join()
     assert [entry.seq for entry in journal.after(0, 1000)] == list(range(1, 101))
-    assert {topic: len(versions) for topic, versions in journal.metas().items()} == {"a/$meta": 50, "b/$meta": 50}
+    assert {topic: len(versions) for topic, versions in journal.metas().items()} == {
+        "a/$meta": 50,
+        "b/$meta": 50,
+    }
 
 
 def test_a_second_process_is_refused_while_the_first_lives(tmp_path):
@@ -100,7 +103,9 @@ def test_a_second_process_is_refused_while_the_first_lives(tmp_path):
     code += "print(1, flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"1\n"
-    with pytest.raises(TableError, match="in use by another process; stop that one or choose another folder") as refusal:
+    with pytest.raises(
+        TableError, match="in use by another process; stop that one or choose another folder"
+    ) as refusal:
         Journal(tmp_path)
     assert str(tmp_path) in str(refusal.value)
     other.kill()
@@ -120,7 +125,9 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path):
     Journal(tmp_path).close()
     with sqlite3.connect(tmp_path / "journal.db") as file:
         file.execute("PRAGMA user_version=7")
-    with pytest.raises(NewerVersionError, match="has format 7, this obslab knows up to 1; upgrade obslab") as refusal:
+    with pytest.raises(
+        NewerVersionError, match="has format 7, this obslab knows up to 1; upgrade obslab"
+    ) as refusal:
         Journal(tmp_path)
     assert (refusal.value.have, refusal.value.know) == (7, 1)
     assert str(tmp_path / "journal.db") in str(refusal.value)

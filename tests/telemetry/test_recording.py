@@ -8,22 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from telemetry.makers import NS, T0_S, scalar_meta, vector_meta
 
 from obslab.errors import RecordingError
 from obslab.telemetry.recording import STORM, Recording, Track
 from obslab.telemetry.sample import Stream, as_datetime
 from obslab.times import as_ns
-from telemetry.makers import NS, T0_S, scalar_meta, vector_meta
 
 ONSET_NS = as_ns("2024-05-10T17:06:00Z")
 
 
-def a_track(counts, steps_s=None, stream=Stream("WIC", "lemi036")):
+def a_track(counts, steps_s=None):
     """A track of these counts of 0.001 nT, NaN is missing; one second apart unless steps are given."""
     counts = np.asarray(counts, dtype=float)
     steps = np.ones(len(counts), dtype=np.int64) if steps_s is None else np.asarray(steps_s)
     time_ns = (T0_S + np.cumsum(steps)) * NS
-    return Track(stream, vector_meta(valid_from=as_datetime(int(time_ns[0]))), time_ns, counts * 0.001)
+    meta = vector_meta(valid_from=as_datetime(int(time_ns[0])))
+    return Track(Stream("WIC", "lemi036"), meta, time_ns, counts * 0.001)
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,9 @@ def test_any_text_is_a_topic_or_is_named_in_the_refusal(topic):
     try:
         assert Stream.parse(topic).topic == topic
     except TopicError as refusal:
-        assert any(repr(part) in str(refusal) for part in (topic, topic.split("/")[0].upper(), *topic.split("/")))
+        assert any(
+            repr(part) in str(refusal) for part in (topic, topic.split("/")[0].upper(), *topic.split("/"))
+        )
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,12 @@ def test_a_bad_topic_is_named_in_the_refusal(topic, named):
 
 
 def test_cadence_and_block_follow_from_the_samplerate():
-    assert [Stream("PEA", "a", rate).cadence_s for rate in ("sec", "min", "hour", "10hz")] == [1, 60, 3600, 0.1]
+    assert [Stream("PEA", "a", rate).cadence_s for rate in ("sec", "min", "hour", "10hz")] == [
+        1,
+        60,
+        3600,
+        0.1,
+    ]
     assert [Stream("PEA", "a", rate).block for rate in ("sec", "min", "1hz", "10hz")] == [1, 1, 1, 10]
 
 
@@ -108,8 +115,14 @@ def test_fields_of_a_later_writer_are_passed_over():
         ({"scale": "0.001"}, "scale"),
         ({"offset_s": 1e300}, "1e+300"),
         ({"clock": {"station": "2024-05-10T00:00:00", "wall": "2026-01-01T00:00:00Z"}}, "time zone"),
-        ({"clock": {"station": "2024-05-10T00:00:00Z", "wall": "2026-01-01T00:00:00Z", "speed": 0}}, "speed 0.0"),
-        ({"clock": {"station": "2024-05-10T00:00:00Z", "wall": "2026-01-01T00:00:00Z", "speed": 1e9}}, "1e+06"),
+        (
+            {"clock": {"station": "2024-05-10T00:00:00Z", "wall": "2026-01-01T00:00:00Z", "speed": 0}},
+            "speed 0.0",
+        ),
+        (
+            {"clock": {"station": "2024-05-10T00:00:00Z", "wall": "2026-01-01T00:00:00Z", "speed": 1e9}},
+            "1e+06",
+        ),
     ],
 )
 def test_bad_metadata_are_refused_with_the_value_named(change, named):
@@ -119,7 +132,9 @@ def test_bad_metadata_are_refused_with_the_value_named(change, named):
     assert named in str(refusal.value)
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b"[3]", b'"text"', b"1e999"])
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b"[3]", b'"text"', b"1e999"]
+)
 def test_what_is_not_metadata_is_refused(payload):
     with pytest.raises(MetadataError):
         decode_meta(payload)
@@ -139,7 +154,10 @@ def test_any_bytes_are_metadata_or_are_refused(payload):
 
 
 def test_a_version_holds_from_its_beginning_to_the_next():
-    first, second = vector_meta(valid_from=as_datetime(1000)), vector_meta(valid_from=as_datetime(5000), scale=1.0)
+    first, second = (
+        vector_meta(valid_from=as_datetime(1000)),
+        vector_meta(valid_from=as_datetime(5000), scale=1.0),
+    )
     found = [valid_at((first, second), ns) for ns in (999, 1000, 4999, 5000, 10**18)]
     assert found == [None, first, first, second, second]
     assert valid_at((), 0) is None

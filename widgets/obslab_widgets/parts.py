@@ -59,14 +59,14 @@ def time_figure(
         tools=[pan, wheel, BoxSelectTool(dimensions="width"), ResetTool()],
         active_drag=pan,
         active_scroll=None,  # a page is scrolled with the wheel; zooming is a tool to pick
-        title=title or None,
+        title=plain(title) or None,
         output_backend="canvas",
         min_border_left=LEFT_PX,
         min_border_right=12,
         min_border_top=4,
         min_border_bottom=4,
     )
-    plot.yaxis.axis_label = label
+    plot.yaxis.axis_label = plain(label)
     plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
     plot.xaxis.formatter = _UTC
     plot.xaxis.visible = time_axis
@@ -78,8 +78,18 @@ def time_figure(
 
 def add_hover(plot: figure, name: str, unit: str, line: GlyphRenderer[Line]) -> None:
     """A tooltip on a line of columns ``time``, ``y`` and ``value``: name, UTC, and value with unit."""
-    rows = [(name, f"@value{{0.000}} {unit}"), ("UTC", "@time{%F %T.%3N}")]
+    rows = [(name, f"@value{{0.000}} {_in_tooltip(unit)}"), ("UTC", "@time{%F %T.%3N}")]
     plot.add_tools(HoverTool(tooltips=rows, formatters={"@time": "datetime"}, renderers=[line]))
+
+
+def _in_tooltip(text: str) -> str:
+    """Text for a tooltip, which Bokeh takes for HTML with ``@`` and ``$`` placeholders."""
+    return "".join(letter if letter.isalnum() or letter == " " else f"&#{ord(letter)};" for letter in text)
+
+
+def plain(text: str) -> str:
+    """Text for a title or an axis: Bokeh would set what stands between ``$$`` as a formula."""
+    return text.replace("$", "\N{FULLWIDTH DOLLAR SIGN}").replace("\\", "\N{FULLWIDTH REVERSE SOLIDUS}")
 
 
 def add_names(plot: figure, names: list[tuple[str, str]]) -> None:
@@ -89,7 +99,7 @@ def add_names(plot: figure, names: list[tuple[str, str]]) -> None:
     """
     left_px = 8.0
     for name, shade in names:
-        label = Label(text=name, text_color=shade, text_font_size="11px", text_font_style="bold")
+        label = Label(text=plain(name), text_color=shade, text_font_size="11px", text_font_style="bold")
         label.update(x=left_px, y=3, x_units="screen", y_units="screen")
         plot.add_layout(label)
         left_px += 7.0 * len(name) + 16

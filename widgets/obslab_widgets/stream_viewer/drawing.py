@@ -12,7 +12,7 @@ from bokeh.models.sources import ColumnDataSource
 from bokeh.models.ui import UIElement
 from bokeh.plotting import figure
 
-from obslab_widgets.parts import add_hover, add_mark, add_names, colour, time_figure
+from obslab_widgets.parts import add_hover, add_mark, add_names, colour, plain, time_figure
 from obslab_widgets.stream_viewer.model import Frame, Group, Panel
 
 _TOTAL_PX, _LOWEST_PX, _HIGHEST_PX = 480, 80, 260
@@ -46,7 +46,7 @@ class Drawing:
         values: list[tuple[Model, dict[str, Any]]] = []
         for group in frame.groups:
             values.append((self._x[group.name], {"start": group.begin_ns / 1e6, "end": group.end_ns / 1e6}))
-            values.append((self._titles[group.name], {"text": group.title}))
+            values.append((self._titles[group.name], {"text": plain(group.title)}))
             left, right = group.marked or (0.0, 0.0)
             for mark in self._marks[group.name]:
                 values.append((mark, {"left": left, "right": right, "visible": group.marked is not None}))
