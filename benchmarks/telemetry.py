@@ -48,7 +48,7 @@ def main() -> None:
     print(
         json.dumps(
             {
-                "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+                "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
                 "backlog": measure_backlog(backlog, rounds),
                 "live": measure_live(backlog),
                 "age": measure_age(3 if quick else LIVE_S),
@@ -107,7 +107,6 @@ def measure_live(count: int) -> dict[str, Any]:
 
 def measure_age(seconds: float) -> dict[str, Any]:
     """Age of a sample when it is committed, from just before it is published, at a steady rate."""
-    stream = Stream("PEA", "fast", f"{LIVE_RATE}hz")  # only to name it; each message is a sample of "sec"
     with Bench() as bench:
         collector = bench.begin("collector")
         collector.expect("up")
@@ -126,7 +125,6 @@ def measure_age(seconds: float) -> dict[str, Any]:
         collector.end()
         client.disconnect()
         client.loop_stop()
-    del stream
     ages_ms = (np.concatenate([np.full(n, at) for at, n in commits])[:count] - np.array(sent_ns)) / 1e6
     return {
         "rate_per_s": LIVE_RATE,

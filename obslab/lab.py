@@ -23,9 +23,7 @@ def run(*, browser: bool, port: int | None) -> int:
     folder = notebooks()
     ending = until_told()
     with demo.start():
-        lab = subprocess.Popen(
-            command(folder, browser=browser, port=port), env={**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
-        )
+        lab = subprocess.Popen(command(folder, browser=browser, port=port), env=environment())
         while lab.poll() is None and not ending.wait(0.2):
             pass
         if lab.poll() is None:
@@ -47,6 +45,16 @@ def notebooks() -> Path:
     raise NoLabError(f"{FIRST} is neither in {places[0]} nor in {places[1]}; install obslab anew")
 
 
+def environment() -> dict[str, str]:
+    """JupyterLab's environment: this Python's kernel first, and no question whether to show news.
+
+    The folder comes after the user's own configuration, which it does not replace.
+    """
+    ours = str(Path(__file__).parent / "data" / "jupyter")
+    paths = [path for path in (os.environ.get("JUPYTER_CONFIG_PATH"), ours) if path]
+    return {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
+
+
 def command(folder: Path, *, browser: bool, port: int | None) -> list[str]:
     """JupyterLab's command line: loopback only, and no calls to the outside for news."""
     return [
@@ -56,7 +64,6 @@ def command(folder: Path, *, browser: bool, port: int | None) -> list[str]:
         f"--ServerApp.root_dir={folder}",
         "--ServerApp.ip=127.0.0.1",
         f"--LabApp.default_url=/lab/tree/{FIRST}",
-        "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         *([] if port is None else [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]),
         *([] if browser else ["--no-browser"]),

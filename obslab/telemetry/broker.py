@@ -100,6 +100,7 @@ class MosquittoBroker:
     def start(self) -> None:
         """Start and wait until it listens. Raises BrokerError with the end of Mosquitto's own log."""
         program = mosquitto_program()
+        _refuse_taken(self.port)  # else the other's port would be taken for ours
         self._folder = self._folder or tempfile.TemporaryDirectory(prefix="obslab-mosquitto-")
         folder = Path(self._folder.name)
         config = folder / "mosquitto.conf"
@@ -161,6 +162,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise BrokerError(f"Mosquitto on port {port} did not start: {error.strerror}") from error
 
 
 def _listening(port: int, process: subprocess.Popen[bytes]) -> bool:

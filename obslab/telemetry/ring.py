@@ -56,7 +56,7 @@ class Ring:
         with self._lock:
             self._sort()
             held = self._time[self._begin : self._end]
-            first, last = self._begin + np.searchsorted(held, [begin_ns, end_ns])
+            first, last = self._begin + np.searchsorted(held, [begin_ns, max(begin_ns, end_ns)])
             chosen = slice(int(first), int(last))
             return Readings(
                 self.stream,

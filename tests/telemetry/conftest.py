@@ -4,12 +4,12 @@ import itertools
 
 import paho.mqtt.client as paho
 import pytest
+from telemetry.makers import wait_for
 
 from obslab.config import broker_at
 from obslab.telemetry.archive import open_archive
 from obslab.telemetry.broker import IotcoreBroker, MosquittoBroker
 from obslab.telemetry.journal import Journal
-from telemetry.makers import wait_for
 
 _numbers = itertools.count()
 

@@ -15,15 +15,15 @@ GSM = Stream("PEA", "gsm0001")
 
 
 def vector_meta(**changes):
-    facts = dict(
-        format=FORMAT, valid_from=as_datetime(0), kind="vector", components=("x", "y", "z"), scale=0.001
-    )
-    return Meta(**{**facts, **changes})
+    return _meta({"kind": "vector", "components": ("x", "y", "z"), "scale": 0.001, **changes})
 
 
 def scalar_meta(**changes):
-    facts = dict(format=FORMAT, valid_from=as_datetime(0), kind="scalar", components=("f",), scale=0.01)
-    return Meta(**{**facts, **changes})
+    return _meta({"kind": "scalar", "components": ("f",), "scale": 0.01, **changes})
+
+
+def _meta(facts):
+    return Meta(**{"format": FORMAT, "valid_from": as_datetime(0), **facts})
 
 
 def vector_payload(second, x=1000, y=-2000, z=3000):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from telemetry.makers import GSM, LEMI, NS, T0_S, arrivals, batch, scalar_meta, vector_meta
 
 from obslab.errors import NewerVersionError, NoArchiveError, NoStreamError, StorageFullError, TableError
 from obslab.telemetry.archive import open_archive
@@ -15,15 +16,14 @@ from obslab.telemetry.batch import Refusal
 from obslab.telemetry.datasets import REJECTED, samples_schema
 from obslab.telemetry.sample import Stream, as_datetime
 from obslab.times import to_ns
-from telemetry.makers import GSM, LEMI, NS, T0_S, arrivals, batch, scalar_meta, vector_meta
 
 METAS = {LEMI.meta_topic: (vector_meta(),), GSM.meta_topic: (scalar_meta(),)}
 
 
 def rows(archive):
     """Everything stored: (stream, time in s, body)."""
-    query = """SELECT instrument, time_ns / 1000000000, body FROM sample JOIN stream ON stream.id = sample.stream
-               ORDER BY instrument, time_ns"""
+    query = """SELECT instrument, time_ns / 1000000000, body
+               FROM sample JOIN stream ON stream.id = sample.stream ORDER BY instrument, time_ns"""
     return archive._hot.connection.execute(query).fetchall()
 
 
@@ -170,7 +170,8 @@ def test_readers_see_whole_batches_while_another_process_writes(tmp_path):
             assert dataset.sizes["time"] >= seen
             np.testing.assert_array_equal(to_ns(dataset.time.values) // NS, np.arange(dataset.sizes["time"]))
             seen = dataset.sizes["time"]
-            for after, readings in archive.follow(after):
+            for row, readings in archive.follow(after):
+                after = row
                 followed += (readings.time_ns // NS).tolist()
             assert (
                 writer.is_alive() or seen == 6000 or archive.dataset("PEA", "lemi0001").sizes["time"] == 6000
@@ -199,7 +200,7 @@ def test_each_sample_is_read_by_the_metadata_of_its_time(archive):
     metas = {LEMI.meta_topic: (vector_meta(), turned)}
     archive.add(batch(arrivals([T0_S - 1, T0_S], [body(1000, 2000, 3000)] * 2), metas=metas))
     dataset = archive.dataset("PEA", "lemi0001")
-    assert list(dataset.data_vars) == ["x", "y", "z", "h", "e"] or set(dataset.data_vars) >= set("xyzhe")
+    assert set(dataset.data_vars) >= set("xyzhe")
     np.testing.assert_array_equal(dataset.x, [1.0, np.nan])
     np.testing.assert_array_equal(dataset.h, [np.nan, 100.0])
     np.testing.assert_array_equal(dataset.z, [3.0, 300.0])

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta
 
 from obslab.errors import CodecError
 from obslab.telemetry import codec
 from obslab.telemetry.sample import Stream
-from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta
 
 SECONDS = st.integers(0, 2**32 - 1)
 COUNTS = st.none() | st.integers(-(2**31) + 1, 2**31 - 1)

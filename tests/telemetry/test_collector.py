@@ -9,6 +9,7 @@ import textwrap
 import time
 
 import pytest
+from telemetry.makers import GSM, LEMI, NS, scalar_meta, vector_meta, vector_payload, wait_for
 
 from obslab.config import broker_at
 from obslab.errors import TableError
@@ -17,7 +18,6 @@ from obslab.telemetry.archive import open_archive
 from obslab.telemetry.collector import Collector, read_report
 from obslab.telemetry.sample import as_datetime, encode_meta
 from obslab.times import to_ns
-from telemetry.makers import GSM, LEMI, NS, scalar_meta, vector_meta, vector_payload, wait_for
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, vector_payload
 
 from obslab.telemetry.intake import Intake, Message
 from obslab.telemetry.sample import Clock, Stream, as_datetime, encode_meta
 from obslab.times import as_ns
-from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, vector_payload
 
 NOW_NS = as_ns("2026-11-22T12:00:00Z")
 NOW_S = NOW_NS // NS
@@ -30,24 +30,26 @@ def only_refusal(batch):
     return refusal
 
 
-@pytest.mark.parametrize(
-    ("topic", "payload", "named"),
-    [
-        (LEMI.topic, vector_payload(NOW_S)[:15], ["PEA lemi0001 sec", "15 bytes", "16", "check kind in pea/lemi0001/$meta"]),
-        (LEMI.topic, vector_payload(NOW_S) + b"x", ["17 bytes", "16"]),
-        (LEMI.topic, b"", ["PEA lemi0001 sec", "fewer than 4 bytes", "check what sends it"]),
-        (GSM.topic, vector_payload(NOW_S), ["PEA gsm0001 sec", "16 bytes", "a scalar has 8"]),
-        (LEMI.topic, vector_payload(NOW_S + 61), ["2026-11-22T12:01:01Z", "in the future", "check the station's clock"]),
-        (LEMI.topic, vector_payload(0), ["1970-01-01T00:00:00Z", "before 1990", "GPS"]),
-        (LEMI.topic, vector_payload(2**32 - 1), ["2106-02-07T06:28:15Z", "in the future"]),
-        ("impf/pea/pt1s/1/xyzs", b"{}", ["'impf/pea/pt1s/1/xyzs'", "iagacode/instrument/samplerate", "pea/lemi0001/sec"]),
-        ("pea/lemi0001/fast", b"1234", ["'fast'", "sec, min, hour"]),
-        ("pea/lemi0001/$meta", b"{", ["metadata is not understood"]),
-        ("pea/LEMI/$meta", encode_meta([vector_meta()]), ["'LEMI'"]),
-        ("pea/lemi0001/$meta", encode_meta([vector_meta()]).replace(b"obslab/1", b"obslab/9"), ["'obslab/9'", "upgrade obslab"]),
-        ("pea/lemi0001/$meta", encode_meta([vector_meta()]).replace(b"0.001", b"NaN"), ["metadata is not understood"]),
-    ],
-)  # fmt: skip
+GOOD = vector_payload(NOW_S)
+META = encode_meta([vector_meta()])
+BAD = [
+    (LEMI.topic, GOOD[:15], ["PEA lemi0001 sec", "15 bytes", "has 16", "kind in pea/lemi0001/$meta"]),
+    (LEMI.topic, GOOD + b"x", ["17 bytes", "has 16"]),
+    (LEMI.topic, b"", ["PEA lemi0001 sec", "fewer than 4 bytes", "check what sends it"]),
+    (GSM.topic, GOOD, ["PEA gsm0001 sec", "16 bytes", "a scalar has 8"]),
+    (LEMI.topic, vector_payload(NOW_S + 61), ["2026-11-22T12:01:01Z", "in the future", "check the station"]),
+    (LEMI.topic, vector_payload(0), ["1970-01-01T00:00:00Z", "before 1990", "GPS"]),
+    (LEMI.topic, vector_payload(2**32 - 1), ["2106-02-07T06:28:15Z", "in the future"]),
+    ("impf/pea/pt1s/1/xyzs", b"{}", ["'impf/pea/pt1s/1/xyzs'", "as in pea/lemi0001/sec"]),
+    ("pea/lemi0001/fast", b"1234", ["'fast'", "sec, min, hour"]),
+    (LEMI.meta_topic, b"{", ["metadata is not understood"]),
+    ("pea/LEMI/$meta", META, ["'LEMI'"]),
+    (LEMI.meta_topic, META.replace(b"obslab/1", b"obslab/9"), ["'obslab/9'", "upgrade obslab"]),
+    (LEMI.meta_topic, META.replace(b"0.001", b"NaN"), ["metadata is not understood"]),
+]
+
+
+@pytest.mark.parametrize(("topic", "payload", "named"), BAD)
 def test_what_is_not_a_sample_keeps_its_bytes_and_gets_a_reason(topic, payload, named):
     refusal = only_refusal(intake().sort([message(payload, topic)]))
     assert (refusal.topic, refusal.payload, refusal.arrival_ns) == (topic, payload, NOW_NS)
@@ -130,7 +132,10 @@ def test_a_replayed_storm_is_neither_late_nor_in_the_future_by_its_own_clock():
     assert "in the future" in batch.refusals[0].reason
 
 
-@pytest.mark.parametrize(("rate", "age_s", "late"), [("sec", 30, False), ("sec", 31, True), ("min", 119, False), ("min", 121, True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rate", "age_s", "late"),
+    [("sec", 30, False), ("sec", 31, True), ("min", 119, False), ("min", 121, True)],
+)
 def test_late_is_older_than_intermagnet_s_target(rate, age_s, late):
     stream = Stream("PEA", "lemi0001", rate)
     (found,) = intake().sort([message(vector_payload(NOW_S - age_s), stream.topic)]).arrivals
@@ -157,7 +162,9 @@ def test_the_log_names_each_kind_of_trouble_once(caplog):
     assert len([line for line in lines if "is not iagacode" in line]) == 5  # five topics
 
 
-TOPICS = st.sampled_from([LEMI.topic, GSM.topic, LEMI.meta_topic, "pea/new/sec", "pea/new/$meta", "#", "pea//sec"]) | st.text(max_size=9)  # fmt: skip
+TOPICS = st.text(max_size=9) | st.sampled_from(
+    [LEMI.topic, GSM.topic, LEMI.meta_topic, "pea/new/sec", "pea/new/$meta", "#", "pea//sec"]
+)
 PAYLOADS = (
     st.binary(max_size=20)
     | st.integers(0, 2**32 - 1).map(vector_payload)

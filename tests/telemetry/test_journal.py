@@ -8,11 +8,11 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from telemetry.makers import LEMI, NS, scalar_meta, vector_meta, wait_for
 
 from obslab.errors import NewerVersionError, StorageFullError, TableError
 from obslab.telemetry.journal import Entry, Journal, Unsendable
 from obslab.telemetry.sample import as_datetime
-from telemetry.makers import LEMI, NS, scalar_meta, vector_meta, wait_for
 
 MESSAGES = st.lists(
     st.tuples(st.sampled_from(["pea/a/sec", "pea/b/sec"]), st.integers(0, 2**62), st.binary(max_size=20)),

@@ -4,15 +4,18 @@ The station and the collector are the real commands. A failure prints its seed; 
 OBSLAB_KILL_SEED set to that number.
 """
 
+import logging
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
+from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, wait_for
 
 from obslab.telemetry.archive import open_archive
 from obslab.telemetry.broker import IotcoreBroker
@@ -21,7 +24,8 @@ from obslab.telemetry.journal import Journal
 from obslab.telemetry.recording import Recording, Track
 from obslab.telemetry.sample import as_datetime
 from obslab.times import to_ns
-from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, wait_for
+
+log = logging.getLogger(__name__)
 
 SPEED = 400  # messages of each instrument in a second
 KINDS = ("station", "collector")
@@ -30,7 +34,7 @@ KINDS = ("station", "collector")
 @pytest.fixture
 def rng():
     seed = int(os.environ.get("OBSLAB_KILL_SEED", 0)) or random.SystemRandom().randrange(1, 2**31)
-    print(f"OBSLAB_KILL_SEED={seed}")
+    log.warning("OBSLAB_KILL_SEED=%d", seed)  # pytest shows it when the test fails
     return random.Random(seed)
 
 
@@ -85,7 +89,7 @@ def observatory(tmp_path, state_dir):
     if made:
         made[0].close()
         made[1].kill()
-        print((tmp_path / "log").read_text()[-3000:])
+        log.warning("what the processes said: %s", (tmp_path / "log").read_text()[-3000:])
 
 
 def count(folder):
@@ -106,8 +110,8 @@ def check(folder, sent, *, kills):
             assert counted["unique"] == track.time_ns.size
             assert counted["contradiction"] == 0
         assert archive.rejected().sizes["message"] == 0
-        seen = sum((counts for counts in archive.counters().values()), start=type(counted)())
-    print(f"after {kills} kills: {dict(seen)}")
+        seen = sum(archive.counters().values(), start=Counter())
+    log.warning("after %d kills: %s", kills, dict(seen))
 
 
 def test_nothing_is_lost_or_doubled_by_twenty_kills(tmp_path, observatory, rng):

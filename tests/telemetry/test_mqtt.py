@@ -6,12 +6,12 @@ import subprocess
 import threading
 
 import pytest
+from telemetry.makers import wait_for
 
 from obslab.config import Broker, broker_at
 from obslab.errors import BrokerError, ConfigError
 from obslab.telemetry.broker import IotcoreBroker, MosquittoBroker, free_port
 from obslab.telemetry.mqtt import Link
-from telemetry.makers import wait_for
 
 PASSWORD = "a secret of Pea"
 

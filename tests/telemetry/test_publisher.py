@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from telemetry.makers import LEMI, NS, T0_S, vector_meta, vector_payload, wait_for
 
 from obslab.config import broker_at
 from obslab.telemetry.broker import free_port
@@ -11,7 +12,6 @@ from obslab.telemetry.journal import Journal
 from obslab.telemetry.publisher import Publisher
 from obslab.telemetry.sample import as_datetime, decode_meta
 from obslab.times import to_ns
-from telemetry.makers import LEMI, NS, T0_S, vector_meta, vector_payload, wait_for
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from telemetry.makers import NS, T0_S, scalar_meta, vector_meta
 
 from obslab.errors import MetadataError, TopicError
 from obslab.telemetry.sample import (
@@ -18,7 +19,6 @@ from obslab.telemetry.sample import (
     valid_at,
 )
 from obslab.times import as_ns
-from telemetry.makers import NS, T0_S, scalar_meta, vector_meta
 
 STATIONS = st.from_regex(r"[A-Z][A-Z0-9]{2}", fullmatch=True)
 INSTRUMENTS = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True)
