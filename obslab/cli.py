@@ -190,6 +190,8 @@ def collect(
     with_parent: WithParent = False,
 ) -> None:
     """Collect what arrives at a broker into an archive, until interrupted."""
+    from time import monotonic
+
     from obslab import config
     from obslab.lifetime import until_told
     from obslab.telemetry.archive import open_archive
@@ -202,7 +204,9 @@ def collect(
         collector = Collector(opened, address, tuple(topics or settings.topics))
         collector.start()
         try:
-            state = collector.wait_link(wait)
+            until, state = monotonic() + wait, collector.link
+            while not (state.connected or state.refused or ending.is_set()) and monotonic() < until:
+                state = collector.wait_link(0.2)
             if not state.connected and not ending.is_set():
                 raise BrokerError(state.detail)
             ending.wait()

@@ -115,6 +115,7 @@ def serve(home: Path) -> None:
     data = Path(tempfile.mkdtemp(prefix="data-", dir=home))
     ending = until_told()
     observatory = Observatory(data)
+    leases: Leases | None = None  # callers hear us end when the system closes it, after everything else
     # Socket paths have at most 107 characters, state folders may have more.
     with tempfile.TemporaryDirectory(prefix="obslab-demo-") as folder, socket.socket(socket.AF_UNIX) as door:
         try:
@@ -124,7 +125,8 @@ def serve(home: Path) -> None:
             draft = home / "demo.json.new"
             draft.write_text(json.dumps({"socket": f"{folder}/socket"}))
             draft.replace(home / "demo.json")
-            Leases(door, observatory).serve(ending)
+            leases = Leases(door, observatory)
+            leases.serve(ending)
         finally:
             (home / "demo.json").unlink(missing_ok=True)
             observatory.stop()

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _REPORT = "collector.json"
 _REPORT_S = 1.0
 _RETRY_S = 2.0
-_LULL_S = 0.001  # a burst has ended when nothing came for so long, or after _BURST_S
+_LULL_S = 0.002  # a burst has ended when nothing came for so long, or after _BURST_S
 _BURST_S = 0.02
 _ENOUGH = 50  # half of what iotcore (rumqttd 0.20) sends before it waits for an acknowledgement
 _MOST = 5000  # messages in one commit: bounds memory, and the time until a reader sees them
@@ -63,7 +63,7 @@ class Collector:
         self._archive = archive
         self._intake = Intake(archive.all_metas())
         self._inbox: deque[tuple[int, int, Message]] = deque()
-        self._news = threading.Event()
+        self._news, self._enough = threading.Event(), threading.Event()
         self._ending = False
         self._trouble = self._report_trouble = ""
         self.counted: Counter[str] = Counter()
@@ -128,10 +128,13 @@ class Collector:
         self._inbox.append((self._link.generation, message.mid if message.qos else 0, item))
         if not self._news.is_set():
             self._news.set()
+        if len(self._inbox) == _ENOUGH:
+            self._enough.set()
 
     def _metadata_arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
-        self._inbox.append((0, 0, Message(message.topic, bytes(message.payload), arrival_ns)))
-        self._news.set()
+        if message.retain:  # what is published now comes over the other link
+            self._inbox.append((0, 0, Message(message.topic, bytes(message.payload), arrival_ns)))
+            self._news.set()
 
     def _run(self) -> None:
         while not (self._ending and not self._inbox):
@@ -146,10 +149,11 @@ class Collector:
 
     def _gather(self) -> None:
         """Let a burst come together: a commit costs the same for one message as for hundreds."""
+        self._enough.clear()
         until, seen = time.monotonic() + _BURST_S, 0
         while seen < len(self._inbox) < _ENOUGH and time.monotonic() < until and not self._ending:
             seen = len(self._inbox)
-            time.sleep(_LULL_S)
+            self._enough.wait(_LULL_S)
 
     def _store(self, messages: list[Message]) -> bool:
         """Commit, trying again while the disk is full; False when stopped before it succeeded."""

@@ -39,6 +39,7 @@ class BrokerSource:
         self._archive = archive
         self._rings = Rings()
         self._intake = Intake(archive.all_metas() if archive else {})
+        self._lock = threading.Lock()
         self._inbox: deque[Message] = deque()
         self._news, self._ending = threading.Event(), threading.Event()
         self._lost = self._rejected = 0
@@ -46,8 +47,7 @@ class BrokerSource:
         self._link = Link(
             address,
             f"obslab-view-{uuid.uuid4().hex[:12]}",
-            # Without metadata no sample can be read, whichever the topics are.
-            topics=topics if "#" in topics else (*topics, f"+/+/{META}"),
+            topics=_with_metadata(topics),
             on_message=self._arrived,
             on_up=self._up,
         )
@@ -91,10 +91,11 @@ class BrokerSource:
         self._fills_at = deque(time.monotonic() + wait_s for wait_s in _FILLS_S)
 
     def _arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
-        if len(self._inbox) >= _INBOX:
-            self._inbox.popleft()
-            self._lost += 1
-        self._inbox.append(Message(message.topic, bytes(message.payload), arrival_ns))
+        with self._lock:
+            if len(self._inbox) >= _INBOX:
+                self._inbox.popleft()
+                self._lost += 1
+            self._inbox.append(Message(message.topic, bytes(message.payload), arrival_ns))
         self._news.set()
 
     def _run(self, changed: Callable[[], None]) -> None:
@@ -105,7 +106,9 @@ class BrokerSource:
                 if self._fills_at and time.monotonic() > self._fills_at[0]:
                     self._fills_at.popleft()
                     self.reach(self._window_s)
-                self._take([self._inbox.popleft() for _ in range(len(self._inbox))])
+                with self._lock:
+                    taken, self._inbox = list(self._inbox), deque()
+                self._take(taken)
                 changed()
             except Exception:  # a bug of ours must not freeze the view; the log has the traceback
                 log.exception("messages from %s were not shown", self._link.address.url)
@@ -139,3 +142,9 @@ class BrokerSource:
             values,
             quality,
         )
+
+
+def _with_metadata(topics: tuple[str, ...]) -> tuple[str, ...]:
+    """Without metadata no sample can be read; ``#`` and ``+`` at the end of a filter bring it anyway."""
+    narrow = [topic.rsplit("/", 1)[0] for topic in topics if topic[-1] not in "#+"]
+    return tuple(dict.fromkeys([*topics, *(f"{instrument}/{META}" for instrument in narrow)]))

@@ -76,13 +76,15 @@ def _archive_of(thing: object) -> Archive:
 
 
 def _readings_of(dataset: xr.Dataset) -> Readings:
-    try:
-        stream = Stream(*(str(dataset.attrs[name]) for name in ("station", "instrument", "samplerate")))
-        time_ns = dataset["time"].values.astype("datetime64[ns]").astype(np.int64)
-    except KeyError as error:
+    facts = ("station", "instrument", "samplerate")
+    missing = [name for name in facts if name not in dataset.attrs]
+    missing += [] if "time" in dataset.variables else ["time"]
+    if missing:
         raise ConfigError(
-            f"the Dataset has no {error}; wanted one as `open_archive(...).dataset(...)` gives"
-        ) from error
+            f"the Dataset has no {', '.join(missing)}; wanted one as `open_archive(...).dataset(...)` gives"
+        )
+    stream = Stream(*(str(dataset.attrs[name]) for name in facts))
+    time_ns = dataset["time"].values.astype("datetime64[ns]").astype(np.int64)
     fields: Mapping[str, xr.DataArray] = {
         str(name): array
         for name, array in dataset.data_vars.items()

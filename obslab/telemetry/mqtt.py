@@ -28,6 +28,8 @@ KEEP_ALIVE_S = 10  # as in the paper: a dead link is unnoticed for no longer tha
 _RETRY_S = (1, 15)
 _INFLIGHT = 1000  # paho's 20 would stall a publisher at 20 messages for each round trip over a satellite
 
+_PUBACK = b"\x40\x02"
+
 Arrived = Callable[[paho.MQTTMessage, int], None]
 
 
@@ -146,9 +148,11 @@ class Link:
         on a new connection could lose a message that has not been stored.
         """
         with self._changed:  # a connection cannot be lost in between
-            for generation, mid in messages:
-                if generation == self._generation:
-                    self.client.ack(mid, 1)
+            now = [mid for generation, mid in messages if generation == self._generation]
+            if now:
+                # In one piece: paho's own ack() would wake its thread and write to the socket for each.
+                packets = b"".join(_PUBACK + mid.to_bytes(2, "big") for mid in now)
+                self.client._packet_queue(paho.PUBACK, packets, now[-1], 1)
 
     # ---- paho's thread
 

@@ -287,3 +287,11 @@ def test_there_is_no_report_where_there_was_no_collector(tmp_path):
     assert read_report(tmp_path) is None
     (tmp_path / "collector.json").write_text("{")
     assert read_report(tmp_path) is None
+
+
+def test_a_bad_message_that_comes_twice_is_kept_once_and_counted_twice(archive, address, station, collect):
+    collect(archive, address)
+    for _ in range(2):
+        station.publish("pea/x/$meta", b"{", 1).wait_for_publish(10)
+    wait_for(lambda: archive.counters().get(None, {}).get("rejected") == 2)
+    assert archive.rejected().times.values.tolist() == [2]

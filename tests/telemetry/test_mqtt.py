@@ -108,10 +108,11 @@ def test_acknowledgements_of_an_earlier_connection_are_passed_over(shared_broker
     one = link(broker_at(shared_broker.url, {}), manual_ack=True)
     assert one.wait(10).connected
     sent = []
-    one.client.ack = lambda mid, qos: sent.append(mid)
+    one.client._packet_queue = lambda _kind, packet, _mid, _qos: sent.append(packet)
     one.ack([(one.generation, 5), (one.generation - 1, 6), (one.generation, 7)])
-    assert sent == [5, 7]
-    del one.client.ack
+    one.ack([(one.generation - 1, 8)])
+    assert sent == [b"\x40\x02\x00\x05" + b"\x40\x02\x00\x07"]  # two PUBACK packets of MQTT 3.1.1
+    del one.client._packet_queue
     before = one.generation
     one.client.socket().shutdown(socket.SHUT_RDWR)
     wait_for(lambda: one.generation == before + 1)
