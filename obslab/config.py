@@ -115,6 +115,13 @@ def broker_at(url: str, environ: Mapping[str, str] = os.environ, where: str = "t
     )
 
 
+def check_filter(topic: str, where: str) -> None:
+    """Raise ConfigError unless it is a topic filter as MQTT has them: ``pea/+/sec``, ``pea/#``."""
+    levels = topic.split("/")
+    if not topic or "#" in levels[:-1] or any(len(level) > 1 and {"#", "+"} & set(level) for level in levels):
+        raise ConfigError(f"{where}: {topic!r} is not a topic filter; '#' stands last, alone", topic=topic)
+
+
 @dataclass(frozen=True)
 class _Context:
     """Where a value was met: its key, how to call it, the folder it is relative to."""
@@ -138,11 +145,7 @@ def _filters(value: Any, at: _Context) -> tuple[str, ...]:
         raise ConfigError(f"{at.where} wants a list of topic filters, such as ['#']", key=at.key)
     filters = tuple(_text(topic, at) for topic in value)
     for topic in filters:
-        levels = topic.split("/")
-        if "#" in levels[:-1] or any(len(level) > 1 and {"#", "+"} & set(level) for level in levels):
-            raise ConfigError(
-                f"{at.where}: {topic!r} is not a topic filter; '#' stands last, alone", key=at.key
-            )
+        check_filter(topic, at.where)
     return filters
 
 

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from obslab.errors import NewerVersionError, NoArchiveError, StorageFullError, TableError
 
@@ -70,6 +70,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
             if connection.in_transaction:  # a full disk may have rolled it back already
                 connection.execute("ROLLBACK")
             raise
+    except sqlite3.Error as error:
+        raise told(error, _path(connection)) from error
+
+
+def rows(connection: sqlite3.Connection, query: str, parameters: Sequence[object] = ()) -> list[Any]:
+    """All rows of a query; a damaged file is told as a TableError."""
+    try:
+        return connection.execute(query, parameters).fetchall()
     except sqlite3.Error as error:
         raise told(error, _path(connection)) from error
 

@@ -69,17 +69,13 @@ class Archive:
 
     def rejected_count(self) -> int:
         """Messages kept but not understood; those that wait for metadata are not among them."""
-        with self._hot.lock:
-            return int(
-                self._hot.connection.execute("SELECT count(*) FROM rejected WHERE NOT waiting").fetchone()[0]
-            )
+        return int(self._hot.rows("SELECT count(*) FROM rejected WHERE NOT waiting")[0][0])
 
     def span(self, stream: Stream) -> tuple[int, int] | None:
         """Times of the first and last sample in ns; None when there is none."""
         row_id = self._hot.streams().get(stream)
         query = "SELECT min(time_ns), max(time_ns) FROM sample WHERE stream = ?"
-        with self._hot.lock:
-            first, last = self._hot.connection.execute(query, (row_id,)).fetchone()
+        ((first, last),) = self._hot.rows(query, (row_id,))
         return None if first is None else (int(first), int(last))
 
     def readings(self, stream: Stream, begin_ns: int, end_ns: int) -> Readings:
@@ -87,20 +83,18 @@ class Archive:
         row_id = self._hot.streams().get(stream)
         query = """SELECT time_ns, arrival_ns, body FROM sample
                    WHERE stream = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns"""
-        with self._hot.lock:
-            rows = self._hot.connection.execute(query, (row_id, begin_ns, end_ns)).fetchall()
-        return decode(stream, self.metas(stream), rows)
+        return decode(stream, self.metas(stream), self._hot.rows(query, (row_id, begin_ns, end_ns)))
 
     def follow(self, after: int) -> Iterator[tuple[int, Readings]]:
         """What was stored since row ``after``, in order of storing, with the row to go on from.
 
-        Late samples come too, whatever their time: this is how a live view sees gaps close.
+        Late samples come too, whatever their time: this is how a live view sees gaps close. The row belongs
+        to a whole page, which holds several streams: go on from it only when the iteration has ended.
         """
         streams = {row_id: stream for stream, row_id in self._hot.streams().items()}
         query = "SELECT id, stream, time_ns, arrival_ns, body FROM sample WHERE id > ? ORDER BY id LIMIT ?"
         while True:
-            with self._hot.lock:
-                rows = self._hot.connection.execute(query, (after, _PAGE)).fetchall()
+            rows = self._hot.rows(query, (after, _PAGE))
             if not rows:
                 return
             after = rows[-1][0]
@@ -117,8 +111,7 @@ class Archive:
 
     def last_row(self) -> int:
         """The newest row, for ``follow``."""
-        with self._hot.lock:
-            return int(self._hot.connection.execute("SELECT coalesce(max(id), 0) FROM sample").fetchone()[0])
+        return int(self._hot.rows("SELECT coalesce(max(id), 0) FROM sample")[0][0])
 
     def dataset(
         self,
@@ -150,8 +143,7 @@ class Archive:
         from obslab.telemetry.datasets import REJECTED
 
         query = "SELECT arrival_ns, topic, payload, reason, times FROM rejected ORDER BY id"
-        with self._hot.lock:
-            rows = self._hot.connection.execute(query).fetchall()
+        rows = self._hot.rows(query)
         arrival, topic, payload, reason, times = zip(*rows, strict=True) if rows else ((),) * 5
         return REJECTED.build(
             arrival=from_ns(np.array(arrival, dtype=np.int64)),

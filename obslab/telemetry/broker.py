@@ -44,9 +44,10 @@ class IotcoreBroker:
         except ImportError as error:
             raise NoLabError("the embedded broker needs iotcore; pip install 'obslab[demo]'") from error
         self.port = port or free_port()
-        # By default iotcore listens on every interface and lets 100 messages be unacknowledged.
+        # By default iotcore listens on every interface. It has at most 100 messages unacknowledged,
+        # whatever its max_inflight_count says.
         self._make: Callable[[], Any] = lambda: Iotcore(
-            port=self.port, listen="127.0.0.1", max_payload_size=_MAX_PAYLOAD, max_inflight_count=1000
+            port=self.port, listen="127.0.0.1", max_payload_size=_MAX_PAYLOAD
         )
         self._broker = self._make()
 

@@ -12,13 +12,14 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from obslab.errors import TableError
-from obslab.tables import connect, transaction
+from obslab.tables import connect, rows, transaction
 from obslab.telemetry.batch import Arrivals, Batch, Refusal
 from obslab.telemetry.sample import Meta, Stream, decode_meta, encode_meta
 
@@ -95,24 +96,22 @@ class HotStore:
     @property
     def id(self) -> str:
         """A name that stays with the archive: its collector's MQTT session is found by it."""
-        return str(self.connection.execute("SELECT value FROM fact WHERE name = 'id'").fetchone()[0])
+        return str(self.rows("SELECT value FROM fact WHERE name = 'id'")[0][0])
+
+    def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """All rows of a query, from any thread. Raises TableError for a damaged file."""
+        with self.lock:
+            return rows(self.connection, query, parameters)
 
     def streams(self) -> dict[Stream, int]:
         """All streams that have samples, with their row ids."""
-        with self.lock:
-            rows = self.connection.execute(
-                "SELECT station, instrument, samplerate, id FROM stream"
-            ).fetchall()
-        return dict(sorted((Stream(*row[:3]), int(row[3])) for row in rows))
+        found = self.rows("SELECT station, instrument, samplerate, id FROM stream")
+        return dict(sorted((Stream(*row[:3]), int(row[3])) for row in found))
 
     def metas(self) -> dict[str, tuple[Meta, ...]]:
         """All metadata versions by topic, oldest first."""
         found: dict[str, tuple[Meta, ...]] = {}
-        with self.lock:
-            rows = self.connection.execute(
-                "SELECT topic, payload FROM meta ORDER BY topic, valid_from_ns"
-            ).fetchall()
-        for topic, payload in rows:
+        for topic, payload in self.rows("SELECT topic, payload FROM meta ORDER BY topic, valid_from_ns"):
             found[topic] = (*found.get(topic, ()), *decode_meta(payload))
         return found
 
@@ -121,17 +120,13 @@ class HotStore:
         instrument = meta_topic.rsplit("/", 1)[0]
         query = """SELECT id, arrival_ns, topic, payload, reason, waiting FROM rejected
                    WHERE waiting AND topic >= ?1 || '/' AND topic < ?1 || '0' ORDER BY id"""
-        with self.lock:
-            rows = self.connection.execute(query, (instrument,)).fetchall()
-        return [(int(row[0]), Refusal(*row[1:])) for row in rows]
+        return [(int(row[0]), Refusal(*row[1:])) for row in self.rows(query, (instrument,))]
 
     def counters(self) -> dict[Stream | None, Counter[str]]:
         """Counts by stream: unique, duplicate, contradiction, late, out_of_order; under None: rejected."""
         names = {row_id: stream for stream, row_id in self.streams().items()}
         found: dict[Stream | None, Counter[str]] = {}
-        with self.lock:
-            rows = self.connection.execute("SELECT stream, name, n FROM counter").fetchall()
-        for stream, name, n in rows:
+        for stream, name, n in self.rows("SELECT stream, name, n FROM counter"):
             found.setdefault(names.get(stream), Counter())[name] += n
         return found
 
@@ -155,8 +150,8 @@ class HotStore:
                         counts.update(unique=int(ahead.sum()), late=int((ahead & arrivals.late).sum()))
                         newest[row_id] = int(arrivals.time_ns[ahead][-1])
                 for width, parts in fresh.items():
-                    rows = msgspec.json.encode(np.concatenate([part[0] for part in parts]).tolist())
-                    write.execute(_ADD, (b"".join(part[1] for part in parts), width, rows.decode()))
+                    table = msgspec.json.encode(np.concatenate([part[0] for part in parts]).tolist())
+                    write.execute(_ADD, (b"".join(part[1] for part in parts), width, table.decode()))
                 # What is not ahead may be there already; it is rare, so it is asked for one by one.
                 for row_id, arrivals, place in behind:
                     counted[row_id].update(_add_one(write, row_id, arrivals, place))
@@ -174,7 +169,7 @@ class HotStore:
     def _look_up(self) -> None:
         """What the file itself says of its streams and their newest samples."""
         query = "SELECT s.id, (SELECT max(time_ns) FROM sample WHERE stream = s.id) FROM stream s"
-        found = self.connection.execute(query).fetchall()
+        found = rows(self.connection, query)
         self._ids, self._newest = {}, {row_id: newest for row_id, newest in found if newest is not None}
 
     def close(self) -> None:

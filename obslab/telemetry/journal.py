@@ -11,8 +11,9 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from obslab.tables import connect, hold, transaction
+from obslab.tables import connect, hold, rows, transaction
 from obslab.telemetry.sample import Meta, decode_meta, encode_meta
 
 _MIGRATIONS = (
@@ -72,26 +73,21 @@ class Journal:
     def after(self, seq: int, limit: int) -> list[Entry]:
         """Up to ``limit`` entries that follow ``seq``."""
         query = "SELECT seq, topic, time_ns, payload FROM entry WHERE seq > ? ORDER BY seq LIMIT ?"
-        with self._lock:
-            return [Entry(*row) for row in self._connection.execute(query, (seq, limit))]
+        return [Entry(*row) for row in self._rows(query, (seq, limit))]
 
     def newest_ns(self, topic: str) -> int | None:
         """Time of the latest sample written for a topic: where a replay goes on."""
-        with self._lock:
-            query = "SELECT max(time_ns) FROM entry WHERE topic = ?"
-            newest: int | None = self._connection.execute(query, (topic,)).fetchone()[0]
-            return newest
+        newest: int | None = self._rows("SELECT max(time_ns) FROM entry WHERE topic = ?", (topic,))[0][0]
+        return newest
 
     def last_seq(self) -> int:
         """Number of the newest entry, 0 for an empty journal."""
-        with self._lock:
-            return int(self._connection.execute("SELECT coalesce(max(seq), 0) FROM entry").fetchone()[0])
+        return int(self._rows("SELECT coalesce(max(seq), 0) FROM entry")[0][0])
 
     def acknowledged(self) -> int:
         """All entries up to this one have had their PUBACK."""
-        with self._lock:
-            row = self._connection.execute("SELECT seq FROM mark WHERE name = 'puback'").fetchone()
-            return int(row[0]) if row else 0
+        marks = self._rows("SELECT seq FROM mark WHERE name = 'puback'")
+        return int(marks[0][0]) if marks else 0
 
     def acknowledge(self, seq: int) -> None:
         """Move the watermark; it need not be recent, since sending twice is harmless."""
@@ -100,9 +96,9 @@ class Journal:
 
     def metas(self) -> dict[str, tuple[Meta, ...]]:
         """All metadata versions the entries may need, by topic."""
-        with self._lock:
-            rows = self._connection.execute("SELECT topic, payload FROM meta").fetchall()
-        return {topic: decode_meta(payload) for topic, payload in rows}
+        return {
+            topic: decode_meta(payload) for topic, payload in self._rows("SELECT topic, payload FROM meta")
+        }
 
     def add_meta(self, topic: str, meta: Meta) -> tuple[Meta, ...]:
         """Add a version (or replace the one that begins at the same time); returns all of them."""
@@ -114,16 +110,19 @@ class Journal:
 
     def keep_unsendable(self, readings: Sequence[Unsendable]) -> None:
         """Keep what cannot be sent."""
-        rows = [(kept.time_ns, kept.topic, kept.reading, kept.reason) for kept in readings]
+        kept = [(one.time_ns, one.topic, one.reading, one.reason) for one in readings]
         with self._lock, transaction(self._connection) as write:
-            write.executemany("INSERT INTO unsendable VALUES (?, ?, ?, ?)", rows)
+            write.executemany("INSERT INTO unsendable VALUES (?, ?, ?, ?)", kept)
 
     def unsendable(self) -> list[Unsendable]:
         """What could not be sent, oldest first."""
-        with self._lock:
-            return [Unsendable(*row) for row in self._connection.execute("SELECT * FROM unsendable")]
+        return [Unsendable(*row) for row in self._rows("SELECT * FROM unsendable")]
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
         self._held.close()
+
+    def _rows(self, query: str, parameters: Sequence[object] = ()) -> list[Any]:
+        with self._lock:
+            return rows(self._connection, query, parameters)

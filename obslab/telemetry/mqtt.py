@@ -19,7 +19,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from obslab.config import Broker
+from obslab.config import Broker, check_filter
 from obslab.errors import BrokerError, ConfigError
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ class Link:
             on_up,
             on_published,
         )
+        for topic in topics:
+            check_filter(topic, f"topic of {address.url}")
         self._state = LinkState(False, f"connecting to {address.url}", time.time())
         self._changed = threading.Condition()
         self._generation = 0
@@ -150,7 +152,8 @@ class Link:
         with self._changed:  # a connection cannot be lost in between
             now = [mid for generation, mid in messages if generation == self._generation]
             if now:
-                # In one piece: paho's own ack() would wake its thread and write to the socket for each.
+                # In one piece: paho's own ack() would wake its thread and write to the socket for each. The
+                # method is not public, hence the bound on paho's version; a test takes all messages back.
                 packets = b"".join(_PUBACK + mid.to_bytes(2, "big") for mid in now)
                 self.client._packet_queue(paho.PUBACK, packets, now[-1], 1)
 

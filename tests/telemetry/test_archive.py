@@ -315,3 +315,14 @@ def test_a_million_rows_go_in_and_come_out(archive):
     np.testing.assert_allclose(dataset.x.values, np.arange(1_000_000) * 0.001)
     assert archive.add(batch(arrivals(range(500_000, 501_000)))) == Counter(duplicate=1000)
     assert sum(readings.time_ns.size for _, readings in archive.follow(0)) == 1_000_000
+
+
+def test_a_damaged_file_is_named_when_it_is_read(tmp_path, archive):
+    archive.add(batch(arrivals(range(T0_S, T0_S + 2000))))
+    archive.close()
+    file = tmp_path / "archive" / "hot.db"
+    content = bytearray(file.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    file.write_bytes(content)
+    with pytest.raises(TableError, match="hot.db"), open_archive(tmp_path / "archive") as damaged:
+        damaged.info()
