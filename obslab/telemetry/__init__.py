@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from obslab.telemetry.archive import Archive, open_archive
-    from obslab.telemetry.sample import Clock, Meta, Sample, Stream
+    from obslab.telemetry.sample import Clock, Meta, Stream
 
-__all__ = ["Archive", "Clock", "Meta", "Sample", "Stream", "open_archive"]
+__all__ = ["Archive", "Clock", "Meta", "Stream", "open_archive"]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,6 +24,6 @@ def __getattr__(name: str) -> Any:
 
     if name in ("Archive", "open_archive"):
         return getattr(import_module("obslab.telemetry.archive"), name)
-    if name in ("Clock", "Meta", "Sample", "Stream"):
+    if name in ("Clock", "Meta", "Stream"):
         return getattr(import_module("obslab.telemetry.sample"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,6 +31,7 @@ class ArchiveSource:
         self._metas: dict[str, tuple[Meta, ...]] = {}
         self._ending = threading.Event()
         self._trouble = ""
+        self._rejected = 0
         # Here, not in start(): what is stored while a view reads its history must not be passed over.
         self._row = archive.last_row()
 
@@ -49,7 +50,7 @@ class ArchiveSource:
     def condition(self) -> Condition:
         if self._trouble:
             return Condition("off", self._trouble)
-        rejected = self.archive.rejected_count()
+        rejected = self._rejected
         report = read_report(self.archive.path)
         if report is None:
             return Condition("off", "no collector has written to this archive yet", 0, rejected)
@@ -65,7 +66,7 @@ class ArchiveSource:
         return Condition("ok", report.detail, 0, rejected)
 
     def reach(self, window_s: float) -> None:
-        self._metas = self.archive.all_metas()
+        self._look_around()
         for stream in self.archive.streams():
             self._rings.fill(self.archive, stream, window_s)
 
@@ -82,7 +83,7 @@ class ArchiveSource:
                 ticked = time.monotonic() - told > _TICK_S
                 if ticked:
                     told = time.monotonic()
-                    self._metas = self.archive.all_metas()  # a station that started again has another clock
+                    self._look_around()
                 if ticked or reached != self._row:
                     changed()
                 self._row, self._trouble = reached, ""
@@ -92,3 +93,8 @@ class ArchiveSource:
                 self._trouble = f"the archive cannot be read: {error}"
                 changed()
                 self._ending.wait(_TICK_S)
+
+    def _look_around(self) -> None:
+        """What changes seldom: a station that started again has another clock, a message was rejected."""
+        self._metas = self.archive.all_metas()
+        self._rejected = self.archive.rejected_count()

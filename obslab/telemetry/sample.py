@@ -184,15 +184,6 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.clock.at(wall_ns) if self.clock else wall_ns
 
 
-class Sample(msgspec.Struct, frozen=True):
-    """One reading: its time in ns since 1970 UTC, one value per component (NaN is missing)."""
-
-    stream: Stream
-    time_ns: int
-    values: tuple[float, ...]
-    quality: int = 0
-
-
 def encode_meta(versions: Sequence[Meta]) -> bytes:
     """The retained payload: a JSON list of all versions a receiver may need, oldest first."""
     return msgspec.json.encode(sorted(versions, key=lambda meta: meta.valid_from))

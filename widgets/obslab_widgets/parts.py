@@ -83,7 +83,7 @@ def add_hover(plot: figure, name: str, unit: str, line: GlyphRenderer[Line]) -> 
 
 
 def _in_tooltip(text: str) -> str:
-    """Text for a tooltip, which Bokeh takes for HTML with ``@`` and ``$`` placeholders."""
+    """Text for a tooltip, which Bokeh takes for HTML in which ``@`` and ``$`` stand for columns."""
     return "".join(letter if letter.isalnum() or letter == " " else f"&#{ord(letter)};" for letter in text)
 
 
