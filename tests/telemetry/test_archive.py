@@ -324,5 +324,5 @@ def test_a_damaged_file_is_named_when_it_is_read(tmp_path, archive):
     content = bytearray(file.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
     file.write_bytes(content)
-    with pytest.raises(TableError, match="hot.db"), open_archive(tmp_path / "archive") as damaged:
+    with pytest.raises(TableError, match=r"hot\.db"), open_archive(tmp_path / "archive") as damaged:
         damaged.info()
