@@ -2,6 +2,7 @@
 
 Both have a process of their own and a persistent session at one broker, which holds the same
 backlog for each; they drain it in turns, several rounds, and the ratio is the median of the rounds'.
+That once with the embedded broker, once with Mosquitto; the rest with the embedded one.
 Then live: one publisher at full speed into both at once. Then the age of a sample when it is in the
 archive, at 200 messages a second. Prints one JSON object.
 
@@ -19,6 +20,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,9 @@ import numpy as np
 import paho.mqtt.client as paho
 
 from obslab.config import Broker, broker_at
+from obslab.errors import BrokerError
 from obslab.telemetry.archive import open_archive
-from obslab.telemetry.broker import IotcoreBroker
+from obslab.telemetry.broker import IotcoreBroker, MosquittoBroker, mosquitto_program
 from obslab.telemetry.collector import Collector
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime, encode_meta
 
@@ -49,7 +52,7 @@ def main() -> None:
         json.dumps(
             {
                 "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
-                "backlog": measure_backlog(backlog, rounds),
+                "backlog": {name: measure_backlog(backlog, rounds, make) for name, make in brokers().items()},
                 "live": measure_live(backlog),
                 "age": measure_age(3 if quick else LIVE_S),
                 "growth": measure_growth([n // 10 for n in GROWTH] if quick else GROWTH),
@@ -59,9 +62,18 @@ def main() -> None:
     )
 
 
-def measure_backlog(count: int, rounds: int) -> dict[str, Any]:
+def brokers() -> dict[str, Callable[[], Any]]:
+    """The embedded broker, and Mosquitto where it is installed."""
+    try:
+        mosquitto_program()
+    except BrokerError:
+        return {"iotcore": IotcoreBroker}
+    return {"iotcore": IotcoreBroker, "mosquitto": MosquittoBroker}
+
+
+def measure_backlog(count: int, rounds: int, make: Callable[[], Any]) -> dict[str, Any]:
     """The same backlog drained by both in turns; the ratio of their rates, by rounds and its median."""
-    with Bench() as bench:
+    with Bench(make) as bench:
         kinds = ["collector", "bare"]
         for kind in kinds:
             bench.session(kind)
@@ -154,9 +166,12 @@ def measure_growth(sizes: Any) -> dict[str, Any]:
 class Bench:
     """One broker, one archive, and the two subscribers as processes."""
 
+    def __init__(self, make: Callable[[], Any] = IotcoreBroker) -> None:
+        self._make = make
+
     def __enter__(self) -> Bench:
         self._folder = tempfile.TemporaryDirectory()
-        self._broker = IotcoreBroker()
+        self._broker = self._make()
         self._broker.start()
         self.address = broker_at(self._broker.url, {})
         client = _connected(self.address, "metas")

@@ -182,7 +182,7 @@ class Collector:
 
     def _read_again(self, batch: Batch) -> None:
         """Messages that waited for metadata which this batch brings."""
-        if batch.read_again:  # a commit that failed is being tried again
+        if not batch.metas or batch.read_again:  # a commit that failed is being tried again
             return
         waited = [row for topic in batch.metas for row in self._archive.waiting(topic)]
         again = self._intake.sort([Message(one.topic, one.payload, one.arrival_ns) for _, one in waited])
