@@ -57,7 +57,7 @@ class Archive:
 
     def metas(self, stream: Stream) -> tuple[Meta, ...]:
         """Metadata versions of a stream's instrument, oldest first."""
-        return self.all_metas().get(stream.meta_topic, ())
+        return self._hot.metas_of(stream.meta_topic)
 
     def all_metas(self) -> dict[str, tuple[Meta, ...]]:
         """Metadata versions of every instrument, by the topic they came on."""
@@ -73,14 +73,14 @@ class Archive:
 
     def span(self, stream: Stream) -> tuple[int, int] | None:
         """Times of the first and last sample in ns; None when there is none."""
-        row_id = self._hot.streams().get(stream)
+        row_id = self._hot.row_id(stream)
         query = "SELECT min(time_ns), max(time_ns) FROM sample WHERE stream = ?"
         ((first, last),) = self._hot.rows(query, (row_id,))
         return None if first is None else (int(first), int(last))
 
     def readings(self, stream: Stream, begin_ns: int, end_ns: int) -> Readings:
         """Samples of ``[begin, end)`` as arrays in order of time."""
-        row_id = self._hot.streams().get(stream)
+        row_id = self._hot.row_id(stream)
         query = """SELECT time_ns, arrival_ns, body FROM sample
                    WHERE stream = ? AND time_ns >= ? AND time_ns < ? ORDER BY time_ns"""
         return decode(stream, self.metas(stream), self._hot.rows(query, (row_id, begin_ns, end_ns)))
@@ -98,16 +98,13 @@ class Archive:
             if not rows:
                 return
             after = rows[-1][0]
-            if missing := {row[1] for row in rows} - set(streams):  # a stream that began just now
-                streams.update(
-                    (row_id, stream) for stream, row_id in self._hot.streams().items() if row_id in missing
-                )
-            for row_id in dict.fromkeys(row[1] for row in rows):
-                stream = streams[row_id]
-                yield (
-                    after,
-                    decode(stream, self.metas(stream), [row[2:] for row in rows if row[1] == row_id]),
-                )
+            if not streams.keys() >= {row[1] for row in rows}:  # a stream that began just now
+                streams = {row_id: stream for stream, row_id in self._hot.streams().items()}
+            by_stream: dict[int, list[tuple[int, int, bytes]]] = {}
+            for row in rows:
+                by_stream.setdefault(row[1], []).append(row[2:])
+            for row_id, bodies in by_stream.items():
+                yield after, decode(streams[row_id], self.metas(streams[row_id]), bodies)
 
     def last_row(self) -> int:
         """The newest row, for ``follow``."""

@@ -108,12 +108,23 @@ class HotStore:
         found = self.rows("SELECT station, instrument, samplerate, id FROM stream")
         return dict(sorted((Stream(*row[:3]), int(row[3])) for row in found))
 
+    def row_id(self, stream: Stream) -> int | None:
+        """Where the samples of a stream are; None when there are none."""
+        query = "SELECT id FROM stream WHERE station = ? AND instrument = ? AND samplerate = ?"
+        found = self.rows(query, (stream.station, stream.instrument, stream.samplerate))
+        return int(found[0][0]) if found else None
+
     def metas(self) -> dict[str, tuple[Meta, ...]]:
         """All metadata versions by topic, oldest first."""
         found: dict[str, tuple[Meta, ...]] = {}
         for topic, payload in self.rows("SELECT topic, payload FROM meta ORDER BY topic, valid_from_ns"):
             found[topic] = (*found.get(topic, ()), *decode_meta(payload))
         return found
+
+    def metas_of(self, topic: str) -> tuple[Meta, ...]:
+        """The versions of one instrument, oldest first."""
+        query = "SELECT payload FROM meta WHERE topic = ? ORDER BY valid_from_ns"
+        return tuple(meta for (payload,) in self.rows(query, (topic,)) for meta in decode_meta(payload))
 
     def waiting(self, meta_topic: str) -> list[tuple[int, Refusal]]:
         """Messages of one instrument that wait for metadata, with their row ids."""

@@ -43,6 +43,7 @@ class BrokerSource:
         self._inbox: deque[Message] = deque()
         self._news, self._ending = threading.Event(), threading.Event()
         self._lost = self._rejected = 0
+        self._trouble = ""
         self._waiting: dict[Message, None] = {}
         self._link = Link(
             address,
@@ -71,6 +72,8 @@ class BrokerSource:
         return self._intake.metas.get(stream.meta_topic, (None,))[-1]
 
     def condition(self) -> Condition:
+        if self._trouble:
+            return Condition("off", self._trouble, self._lost, self._rejected)
         state = self._link.state
         text = state.detail if state.connected else f"disconnected: {state.detail}"
         if self._waiting:
@@ -109,9 +112,12 @@ class BrokerSource:
                 with self._lock:
                     taken, self._inbox = list(self._inbox), deque()
                 self._take(taken)
-                changed()
-            except Exception:  # a bug of ours must not freeze the view; the log has the traceback
-                log.exception("messages from %s were not shown", self._link.address.url)
+                self._trouble = ""
+            except Exception as error:  # shown in the view; the thread goes on
+                if not self._trouble:
+                    log.exception("messages from %s are not shown", self._link.address.url)
+                self._trouble = f"messages are not shown: {error}"
+            changed()
             self._ending.wait(_POLL_S)  # a burst is taken together
 
     def _take(self, taken: list[Message]) -> None:

@@ -103,7 +103,7 @@ class Publisher:
     # ---- the publisher's thread
 
     def _run(self) -> None:
-        marked, marked_at, held = self._journal.acknowledged(), 0.0, False
+        marked, marked_at, held, trouble = self._journal.acknowledged(), 0.0, False, ""
         while not self._ending:
             self._news.wait(_HELD_S if held else _MARK_S)
             self._news.clear()
@@ -113,8 +113,11 @@ class Publisher:
                 if mark != marked and time.monotonic() > marked_at + _MARK_S:  # each costs a sync of the disk
                     self._journal.acknowledge(mark)
                     marked, marked_at = mark, time.monotonic()
-            except Exception:  # a full disk, say: tell it, and try again at the next round
-                log.exception("publishing from %s failed; trying again", self._journal.folder)
+                trouble = ""
+            except Exception as error:  # a full disk, say: tried again at the next round, told once
+                if str(error) != trouble:
+                    log.exception("publishing from %s failed; trying again", self._journal.folder)
+                trouble = str(error)
 
     def _send(self) -> bool:
         """Hand over all that may go; True when something is held back."""

@@ -415,3 +415,36 @@ def test_importing_the_sources_needs_no_xarray():
     """A station on a small board has none."""
     code = "import sys, obslab.telemetry.live; sys.exit('xarray' in sys.modules)"
     assert subprocess.run([*commands.OBSLAB[:1], "-c", code], env=os.environ).returncode == 0
+
+
+def test_samples_sent_between_history_and_subscription_are_brought_by_the_archive(tmp_path, start):
+    with SmallStation(tmp_path) as station:
+        station.send(20)
+        source = source_of(station.url, history=str(station.path))
+        source.reach(600)
+        station.send(30)  # neither in the history that was read nor heard live
+        start(source)
+        wait_for(lambda: len(times_in(source, STREAM)) == 50)
+
+
+def test_trouble_with_messages_is_told_in_the_condition_and_goes_away(shared_broker, start, monkeypatch):
+    source = source_of(shared_broker.url)
+    start(source)
+    wait_for(lambda: source.condition().level == "ok")
+    with monkeypatch.context() as broken:
+        broken.setattr(source, "_take", lambda _taken: 1 / 0)
+        wait_for(lambda: source.condition().text == "messages are not shown: division by zero")
+        assert source.condition().level == "off"
+    wait_for(lambda: source.condition().level == "ok")
+
+
+def test_following_asks_the_archive_as_often_as_there_are_streams_not_more(archive):
+    streams = [Stream("PEA", f"i{number:02}") for number in range(40)]
+    metas = {stream.meta_topic: (vector_meta(),) for stream in streams}
+    archive.add(batch(*(arrivals([T0_S], stream=stream) for stream in streams), metas=metas))
+    asked = []
+    with open_archive(archive.path) as reader:
+        reader._hot.connection.set_trace_callback(asked.append)
+        assert sum(1 for _ in reader.follow(0)) == 40
+    # One for each stream's metadata, and few for the streams and the pages.
+    assert len(asked) <= 40 + 5
