@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from obslab_widgets import StreamViewer
 from obslab_widgets.bridge.library import BokehLibrary
+from obslab_widgets.stream_viewer.state import Selection
 from small_station import Station, wait
 from widgets.fake_comm import use_fake_comms
 
@@ -65,12 +66,13 @@ def test_a_view_of_a_broker_is_filled_from_the_archive_without_doubles(station, 
     wait(lambda: viewer.dataset.sizes["time"] == 60)
 
 
-def test_samples_sent_while_a_view_of_a_broker_connects_are_not_missing_in_it(station, viewers):
-    station.send(20)
-    viewer = viewers(station.url, history=str(station.path))
-    for _ in range(40):  # the first of these come before the subscription
-        station.send(1)
-    wait(lambda: viewer.dataset.sizes["time"] == 60)
+def test_a_marked_interval_keeps_its_samples_when_it_has_left_the_window(station, viewers):
+    station.send(60)
+    viewer = viewers(str(station.path))
+    begin_ns, end_ns = viewer.dataset.time.values[[10, 20]].astype("int64").tolist()
+    viewer.change(selection=Selection("PEA", begin_ns, end_ns))
+    viewer.change(window_s=1.0, until_ns=None)
+    assert viewer.dataset.sizes["time"] == 10
 
 
 def test_a_view_of_a_broker_says_that_it_is_disconnected_and_recovers(station, viewers):
@@ -129,9 +131,17 @@ def test_what_was_chosen_is_undone_redone_saved_and_restored(station, viewers):
 def test_a_drag_is_one_step_to_undo(station, viewers):
     viewer = viewers(str(station.path))
     for length in (500.0, 400.0, 300.0):
-        viewer.change(window_s=length, until_ns=NS)
+        viewer.drag(window_s=length, until_ns=NS)
     viewer.undo()
     assert viewer.state()["window_s"] == 600.0
+
+
+def test_two_clicks_are_two_steps_to_undo_however_quick(station, viewers):
+    viewer = viewers(str(station.path))
+    viewer.change(span=10.0)
+    viewer.change(span=20.0)
+    viewer.undo()
+    assert viewer.state()["span"] == 10.0
 
 
 @pytest.mark.parametrize(

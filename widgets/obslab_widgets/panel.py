@@ -10,6 +10,7 @@ changed can be undone; what the clock or the data changed is not part of the sta
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from dataclasses import asdict, replace
@@ -41,7 +42,7 @@ class Panel(ipywidgets.VBox, Generic[S]):  # type: ignore[misc]
         self._state: S = initial
         self._past: list[S] = []
         self._future: list[S] = []
-        self._changed: tuple[frozenset[str], float] = (frozenset(), 0.0)
+        self._dragged_at = -math.inf
         self._guard = threading.RLock()
         self._closed = False
         self.bridge = Bridge(feed=self.feed, label=label)
@@ -64,15 +65,11 @@ class Panel(ipywidgets.VBox, Generic[S]):  # type: ignore[misc]
 
     def change(self, **changes: Any) -> None:
         """Set fields of the state, as a user does; ``undo`` takes it back."""
-        with self._guard:
-            new = replace(self._state, **changes)  # type: ignore[type-var]
-            if new == self._state:
-                return
-            fields, now = frozenset(changes), time.monotonic()
-            if (fields, True) != (self._changed[0], now - self._changed[1] < _ONE_STEP_S):
-                self._past = [*self._past[-_DEPTH:], self._state]
-            self._changed, self._future, self._state = (fields, now), [], new
-        self._shown()
+        self._set(changes, drag=False)
+
+    def drag(self, **changes: Any) -> None:
+        """``change`` while the mouse is moving: what follows within a second is one step to undo."""
+        self._set(changes, drag=True)
 
     def undo(self) -> None:
         """Take back the last change."""
@@ -122,13 +119,25 @@ class Panel(ipywidgets.VBox, Generic[S]):  # type: ignore[misc]
         self.bridge.close()
         super().close()
 
+    def _set(self, changes: dict[str, Any], *, drag: bool) -> None:
+        with self._guard:
+            new = replace(self._state, **changes)  # type: ignore[type-var]
+            if new == self._state:
+                return
+            now = time.monotonic()
+            if not drag or now - self._dragged_at > _ONE_STEP_S:
+                self._past = [*self._past[-_DEPTH:], self._state]
+            self._dragged_at = now if drag else -math.inf
+            self._future, self._state = [], new
+        self._shown()
+
     def _step(self, origin: list[S], target: list[S]) -> None:
         with self._guard:
             if not origin:
                 return
             target.append(self._state)
             self._state = origin.pop()
-            self._changed = (frozenset(), 0.0)
+            self._dragged_at = -math.inf
         self._shown()
 
     def _shown(self) -> None:

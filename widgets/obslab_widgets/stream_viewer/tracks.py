@@ -39,8 +39,11 @@ class Track:
         return self.clock.at(wall_ns) if self.clock else wall_ns
 
 
-def look(source: Source, state: State, now_ns: int) -> tuple[Track, ...]:
-    """Copies of what the window shows, one track for each stream, in order."""
+def look(source: Source, state: State, now_ns: int, *, marked: bool = False) -> tuple[Track, ...]:
+    """Copies of what the window shows, one track for each stream, in order.
+
+    With ``marked`` the samples reach as far as the marked interval, which may have left the window.
+    """
     rings = source.rings()
     wall_ns = now_ns if state.until_ns is None else state.until_ns
     if state.until_ns is None and not source.live:
@@ -55,7 +58,10 @@ def look(source: Source, state: State, now_ns: int) -> tuple[Track, ...]:
         sampled, came = ring.arrived_since(now_ns - round(_RECENT_S * _NS))
         shown = clock.times_at(came) if clock else came
         lag_s = float(np.median(shown - sampled)) / _NS if came.size else np.nan
-        readings = ring.between(begin_ns - margin, end_ns + margin)
+        first_ns, last_ns = begin_ns - margin, end_ns + margin
+        if marked and state.selection:
+            first_ns, last_ns = min(first_ns, state.selection.begin_ns), max(last_ns, state.selection.end_ns)
+        readings = ring.between(first_ns, last_ns)
         about = meta.site if meta else ""
         tracks.append(Track(readings, clock, about, end_ns, ring.latest_ns(), came.size / _RECENT_S, lag_s))
     return tuple(tracks)

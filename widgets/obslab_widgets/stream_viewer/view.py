@@ -10,6 +10,7 @@ import xarray as xr
 from bokeh.model import Model
 
 from obslab.telemetry.live import source_of
+from obslab.telemetry.sample import Clock
 from obslab_widgets.panel import Panel
 from obslab_widgets.stream_viewer.controls import Controls
 from obslab_widgets.stream_viewer.drawing import Drawing
@@ -64,11 +65,6 @@ class StreamViewer(Panel[State]):
         """Hold the window where it is; samples go on arriving."""
         self.change(until_ns=time.time_ns())
 
-    def change(self, **changes: Any) -> None:
-        if changes.get("window_s", 0.0) > self._state.window_s:
-            self._source.reach(changes["window_s"])
-        super().change(**changes)
-
     @property
     def selection(self) -> tuple[np.datetime64, np.datetime64] | None:
         """The marked interval ``[begin, end)`` by the station's clock."""
@@ -82,7 +78,7 @@ class StreamViewer(Panel[State]):
         One variable for each trace shown, as ``wic_lemi036_h``, NaN where an instrument has no sample, and
         one with the arrival times of each instrument.
         """
-        return in_window(self._tracks(), self._state)
+        return in_window(look(self._source, self._state, time.time_ns(), marked=True), self._state)
 
     def summary(self) -> str:
         """What is shown, in words that stay the same while nothing is changed."""
@@ -130,6 +126,11 @@ class StreamViewer(Panel[State]):
             self.bridge.show(self._drawing.root)
         return self._drawing.updates(drawn)
 
+    def _set(self, changes: dict[str, Any], *, drag: bool) -> None:
+        if changes.get("window_s", 0.0) > self._state.window_s:
+            self._source.reach(changes["window_s"])
+        super()._set(changes, drag=drag)
+
     def show_state(self) -> None:
         self._controls.show(self._state, self._names)
 
@@ -139,11 +140,9 @@ class StreamViewer(Panel[State]):
     # ---- the browser's events, on the kernel's main loop
 
     def _ranged(self, event: dict[str, Any]) -> None:
-        track = self._track_at(event["on"])
-        if track is not None:
-            right_ns = round(event["x1"] * 1e6)
-            until_ns = track.clock.wall_at(right_ns) if track.clock else right_ns
-            self.change(until_ns=until_ns, window_s=(event["x1"] - event["x0"]) / 1e3)
+        right_ns, clock = round(event["x1"] * 1e6), self._clock_of(event["on"])
+        until_ns = clock.wall_at(right_ns) if clock else right_ns
+        self.drag(until_ns=until_ns, window_s=(event["x1"] - event["x0"]) / 1e3)
 
     def _selected(self, event: dict[str, Any]) -> None:
         marked = event.get("geometry")
@@ -158,8 +157,9 @@ class StreamViewer(Panel[State]):
         self._width_px = max(100, round(event["width"]))
         self.touch()
 
-    def _track_at(self, panel: str) -> Track | None:
-        group = self._drawing.group_of.get(panel, "") if self._drawing else ""
-        return next(
-            (track for track in self._tracks() if track.readings.stream.station in group.split()), None
-        )
+    def _clock_of(self, panel: str) -> Clock | None:
+        """The clock that the stations of a panel keep; None for UTC."""
+        stations = (self._drawing.group_of.get(panel, "") if self._drawing else "").split()
+        streams = (ring.stream for ring in self._source.rings())
+        meta = next((self._source.meta(stream) for stream in streams if stream.station in stations), None)
+        return meta.clock if meta else None
