@@ -29,9 +29,9 @@ import paho.mqtt.client as paho
 
 from obslab.config import Broker, broker_at
 from obslab.errors import BrokerError
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.broker import IotcoreBroker, MosquittoBroker, mosquitto_program
-from obslab.telemetry.collector import Collector
+from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.broker.brokers import IotcoreBroker, MosquittoBroker, mosquitto_program
+from obslab.telemetry.collect.collector import Collector
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime, encode_meta
 
 STREAMS = [Stream("PEA", f"lemi{n:04}") for n in range(4)]

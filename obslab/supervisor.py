@@ -22,9 +22,9 @@ from obslab.demo import BUSY
 from obslab.errors import DemoError, ObslabError, TableError
 from obslab.lifetime import until_told
 from obslab.tables import hold
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.broker import IotcoreBroker
-from obslab.telemetry.collector import read_report
+from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.broker.brokers import IotcoreBroker
+from obslab.telemetry.collect.collector import read_report
 
 log = logging.getLogger(__name__)
 

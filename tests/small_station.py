@@ -11,12 +11,12 @@ from typing import Any, Self
 
 from obslab.config import broker_at
 from obslab.telemetry import codec
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.broker import IotcoreBroker
-from obslab.telemetry.collector import Collector
-from obslab.telemetry.journal import Journal
-from obslab.telemetry.publisher import Publisher
+from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.broker.brokers import IotcoreBroker
+from obslab.telemetry.collect.collector import Collector
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime
+from obslab.telemetry.station.journal import Journal
+from obslab.telemetry.station.publisher import Publisher
 
 NS = 1_000_000_000
 STREAM = Stream("PEA", "lemi0001")

@@ -13,8 +13,8 @@ from commands import Running, failure, lives, run, wait
 from typer.testing import CliRunner
 
 from obslab import cli
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.broker import IotcoreBroker, MosquittoBroker, free_port
+from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.broker.brokers import IotcoreBroker, MosquittoBroker, free_port
 
 NOWHERE = "mqtt://127.0.0.1:9"  # the discard port: nobody listens
 COMMANDS = [

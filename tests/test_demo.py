@@ -15,7 +15,7 @@ from commands import lives, processes, wait
 from obslab import config, demo
 from obslab.errors import DemoError
 from obslab.tables import hold
-from obslab.telemetry.archive import open_archive
+from obslab.telemetry.archive.store import open_archive
 
 # Notebooks of other processes: each takes a lease, says so, and holds it until it is told or killed.
 NOTEBOOK = """

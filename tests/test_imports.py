@@ -14,8 +14,8 @@ STATION = [
     "obslab.config",
     "obslab.telemetry.sample",
     "obslab.telemetry.codec",
-    "obslab.telemetry.journal",
-    "obslab.telemetry.publisher",
+    "obslab.telemetry.station.journal",
+    "obslab.telemetry.station.publisher",
 ]
 
 

@@ -14,7 +14,7 @@ from commands import Running, failure, processes, wait
 
 from obslab import lab
 from obslab.errors import NoLabError
-from obslab.telemetry.broker import free_port
+from obslab.telemetry.broker.brokers import free_port
 
 
 def test_jupyterlab_listens_on_this_machine_only_and_asks_nobody_for_news(tmp_path):

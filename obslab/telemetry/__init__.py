@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from obslab.telemetry.archive import Archive, open_archive
+    from obslab.telemetry.archive.store import Archive, open_archive
     from obslab.telemetry.sample import Clock, Meta, Stream
 
 __all__ = ["Archive", "Clock", "Meta", "Stream", "open_archive"]
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name in ("Archive", "open_archive"):
-        return getattr(import_module("obslab.telemetry.archive"), name)
+        return getattr(import_module("obslab.telemetry.archive.store"), name)
     if name in ("Clock", "Meta", "Stream"):
         return getattr(import_module("obslab.telemetry.sample"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

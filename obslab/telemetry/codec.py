@@ -86,7 +86,8 @@ def split(stream: Stream, meta: Meta, payloads: Sequence[bytes]) -> tuple[Times,
     size, block = message_size(stream, meta), stream.block
     table = np.frombuffer(b"".join(payloads), dtype=np.uint8).reshape(len(payloads), size)
     whole = np.ascontiguousarray(table[:, :4]).view("<u4")[:, 0].astype(np.int64)
-    steps_ns = np.rint(np.arange(block) * (stream.cadence_s * _NS)).astype(np.int64)
+    step_s = stream.cadence_s if block > 1 else 0.0  # an irregular stream has no cadence
+    steps_ns = np.rint(np.arange(block) * (step_s * _NS)).astype(np.int64)
     first_ns = whole * _NS + round(meta.offset_s * _NS)
     return (first_ns[:, None] + steps_ns).reshape(-1), table[:, 4:].tobytes()
 

@@ -27,13 +27,15 @@ _STATION = re.compile(r"[A-Z][A-Z0-9]{2}")
 _INSTRUMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _NAMED_RATES_S = {"sec": 1.0, "min": 60.0, "hour": 3600.0}
 _HERTZ = re.compile(r"([1-9][0-9]{0,3})hz")
+IRREGULAR = "abs"
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Stream(msgspec.Struct, frozen=True, order=True):
     """One instrument at one cadence; on the broker it is the topic ``iagacode/instrument/samplerate``.
 
     ``station`` is the IAGA code in upper case (the topic has it in lower case), ``samplerate`` is
-    ``sec``, ``min``, ``hour`` or ``<n>hz``.
+    ``sec``, ``min``, ``hour`` or ``<n>hz``, or ``abs`` for measurements made a few times a day.
     """
 
     station: str
@@ -48,9 +50,9 @@ class Stream(msgspec.Struct, frozen=True, order=True):
                 f"instrument {self.instrument!r} is not a name of small letters, digits, '-' and '_', "
                 "as in lemi0001"
             )
-        if self.samplerate not in _NAMED_RATES_S and not _HERTZ.fullmatch(self.samplerate):
+        if not (self.samplerate in (*_NAMED_RATES_S, IRREGULAR) or _HERTZ.fullmatch(self.samplerate)):
             raise TopicError(
-                f"samplerate {self.samplerate!r} is none of sec, min, hour, 10hz (or another <n>hz)"
+                f"samplerate {self.samplerate!r} is none of sec, min, hour, abs, 10hz (or another <n>hz)"
             )
 
     @classmethod
@@ -71,7 +73,9 @@ class Stream(msgspec.Struct, frozen=True, order=True):
 
     @property
     def cadence_s(self) -> float:
-        """Seconds from one sample to the next."""
+        """Seconds from one sample to the next; infinite for an irregular stream, see ``Meta.schedule``."""
+        if self.samplerate == IRREGULAR:
+            return math.inf
         return _NAMED_RATES_S.get(self.samplerate) or 1.0 / self.block
 
     @property
@@ -123,7 +127,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One version holds for samples from ``valid_from`` on, until the next version begins.
     ``scale`` is the value of one count in ``units`` (one unit for all components, or one for each);
     ``offset_s`` is added to the whole second in the payload; ``delay_s`` is the instrument's own
-    known delay before it hands a sample out.
+    known delay before it hands a sample out. ``schedule`` has the times of day, ``HH:MM`` in UTC, at which
+    an irregular stream is to have a sample, give or take ``schedule_tolerance_s``.
     """
 
     format: str
@@ -141,6 +146,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     longitude_deg: float | None = None
     elevation_m: float | None = None
     attribution: str = ""
+    schedule: tuple[str, ...] = ()
+    schedule_tolerance_s: float = 1800.0
     clock: Clock | None = None
 
     def __post_init__(self) -> None:
@@ -166,7 +173,10 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         as_ns(self.valid_from)  # refuses what is out of reach
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise MetadataError(f"scale {self.scale!r} is not a positive number of {self.units}")
-        for name in ("offset_s", "delay_s"):
+        for clock_time in self.schedule:
+            if not _CLOCK_TIME.fullmatch(clock_time):
+                raise MetadataError(f"schedule time {clock_time!r} is not HH:MM in UTC, as in 06:30")
+        for name in ("offset_s", "delay_s", "schedule_tolerance_s"):
             if not abs(getattr(self, name)) <= _DAY_S:
                 raise MetadataError(f"{name} {getattr(self, name)!r} is not within a day")
 

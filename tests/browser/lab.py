@@ -213,8 +213,10 @@ class Notebook:
         raise AssertionError(f"not within {timeout_s} s: {script}: {answer}\n{cells}")
 
     def output(self, index: int) -> str:
-        """The text below a cell."""
-        return self.find(f".jp-Cell >> nth={index} >> .jp-Cell-outputWrapper").inner_text()
+        """The text below a cell, as soon as there is any: a kernel is idle before it begins, too."""
+        below = self.find(f".jp-Cell >> nth={index} >> .jp-OutputArea-output").first
+        below.wait_for()
+        return below.inner_text()
 
     def find(self, selector: str) -> Locator:
         """In the notebook only: JupyterLab has buttons and status lines of its own."""

@@ -27,7 +27,6 @@ StreamViewer({busy_station.url!r}, history={str(busy_station.path)!r}, window_s=
     with lab.show(show, "import os; print(os.getpid())", name="soak.ipynb") as notebook:
         notebook.wait_idle()
         notebook.run_cell(1)
-        notebook.wait_idle()
         pid = int(notebook.output(1).split()[-1])
         devtools = notebook.page.context.new_cdp_session(notebook.page)
         frames = "() => [...__obslab.stores][0].frames"

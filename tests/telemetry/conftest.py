@@ -7,9 +7,9 @@ import pytest
 from telemetry.makers import wait_for
 
 from obslab.config import broker_at
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.broker import IotcoreBroker, MosquittoBroker
-from obslab.telemetry.journal import Journal
+from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.broker.brokers import IotcoreBroker, MosquittoBroker
+from obslab.telemetry.station.journal import Journal
 
 _numbers = itertools.count()
 

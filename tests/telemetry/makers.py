@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from obslab.telemetry.batch import Arrivals, Batch
+from obslab.telemetry.archive.batch import Arrivals, Batch
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime
 
 NS = 1_000_000_000

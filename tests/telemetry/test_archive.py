@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from telemetry.makers import GSM, LEMI, NS, T0_S, arrivals, batch, scalar_meta, vector_meta
 
 from obslab.errors import NewerVersionError, NoArchiveError, NoStreamError, StorageFullError, TableError
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.batch import Refusal
+from obslab.telemetry.archive.batch import Refusal
+from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.datasets import REJECTED, samples_schema
 from obslab.telemetry.sample import Stream, as_datetime
 from obslab.times import to_ns

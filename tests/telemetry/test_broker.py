@@ -3,8 +3,8 @@ import socket
 import pytest
 
 from obslab.errors import BrokerError
-from obslab.telemetry import broker as brokers
-from obslab.telemetry.broker import IotcoreBroker, MosquittoBroker, free_port
+from obslab.telemetry.broker import brokers
+from obslab.telemetry.broker.brokers import IotcoreBroker, MosquittoBroker, free_port
 
 
 def test_a_broker_listens_on_this_machine_only_and_ends(broker):

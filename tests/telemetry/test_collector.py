@@ -13,9 +13,9 @@ from telemetry.makers import GSM, LEMI, NS, scalar_meta, vector_meta, vector_pay
 
 from obslab.config import broker_at
 from obslab.errors import TableError
-from obslab.telemetry import collector as collecting
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.collector import Collector, read_report
+from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.collect import collector as collecting
+from obslab.telemetry.collect.collector import Collector, read_report
 from obslab.telemetry.sample import as_datetime, encode_meta
 from obslab.times import to_ns
 
@@ -219,8 +219,8 @@ STUCK = textwrap.dedent(
     """
     import sys, time
     from obslab.config import broker_at
-    from obslab.telemetry.archive import open_archive
-    from obslab.telemetry.collector import Collector
+    from obslab.telemetry.archive.store import open_archive
+    from obslab.telemetry.collect.collector import Collector
     archive = open_archive(sys.argv[1], write=True)
     add = archive.add
     def stuck(batch):

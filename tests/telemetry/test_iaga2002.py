@@ -6,7 +6,7 @@ from telemetry.makers import NS
 
 from obslab.errors import RecordingError
 from obslab.telemetry import iaga2002
-from obslab.telemetry.recording import Recording
+from obslab.telemetry.station.recording import Recording
 from obslab.times import as_ns
 
 # Header lines have 70 characters, the last is "|": keyword in 2-24, value in 25-69.

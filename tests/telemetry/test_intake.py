@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, vector_payload
 
-from obslab.telemetry.intake import Intake, Message
+from obslab.telemetry.collect.intake import Intake, Message
 from obslab.telemetry.sample import Clock, Stream, as_datetime, encode_meta
 from obslab.times import as_ns
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from telemetry.makers import LEMI, NS, scalar_meta, vector_meta, wait_for
 
 from obslab.errors import NewerVersionError, StorageFullError, TableError
-from obslab.telemetry.journal import Entry, Journal, Unsendable
 from obslab.telemetry.sample import as_datetime
+from obslab.telemetry.station.journal import Entry, Journal, Unsendable
 
 MESSAGES = st.lists(
     st.tuples(st.sampled_from(["pea/a/sec", "pea/b/sec"]), st.integers(0, 2**62), st.binary(max_size=20)),
@@ -53,7 +53,7 @@ def test_journal_survives_a_kill_in_mid_append(tmp_path):
     writer = textwrap.dedent(
         """
         import sys
-        from obslab.telemetry.journal import Journal
+        from obslab.telemetry.station.journal import Journal
         journal = Journal(sys.argv[1])
         n = journal.last_seq()
         while True:
@@ -99,8 +99,8 @@ def test_threads_append_and_read_at_once(journal):
 
 
 def test_a_second_process_is_refused_while_the_first_lives(tmp_path):
-    code = "import sys, time; from obslab.telemetry.journal import Journal\nheld = Journal(sys.argv[1])\n"
-    code += "print(1, flush=True); time.sleep(60)"
+    code = "import sys, time; from obslab.telemetry.station.journal import Journal\n"
+    code += "held = Journal(sys.argv[1]); print(1, flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert other.stdout.readline() == b"1\n"
     with pytest.raises(

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, wait_for
 
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.broker import IotcoreBroker
-from obslab.telemetry.collector import read_report
-from obslab.telemetry.journal import Journal
-from obslab.telemetry.recording import Recording, Track
+from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.broker.brokers import IotcoreBroker
+from obslab.telemetry.collect.collector import read_report
 from obslab.telemetry.sample import as_datetime
+from obslab.telemetry.station.journal import Journal
+from obslab.telemetry.station.recording import Recording, Track
 from obslab.times import to_ns
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from telemetry.makers import GSM, LEMI, NS, T0_S, arrivals, batch, vector_meta, 
 
 from obslab.config import broker_at
 from obslab.errors import ConfigError, NoArchiveError, TopicError
-from obslab.telemetry.archive import open_archive
-from obslab.telemetry.broker import IotcoreBroker
-from obslab.telemetry.following import ArchiveSource
-from obslab.telemetry.listening import BrokerSource
-from obslab.telemetry.live import DatasetSource, source_of
+from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.broker.brokers import IotcoreBroker
+from obslab.telemetry.live.following import ArchiveSource
+from obslab.telemetry.live.listening import BrokerSource
+from obslab.telemetry.live.sources import DatasetSource, source_of
 from obslab.telemetry.sample import Clock, Stream, as_datetime, encode_meta
 
 ALL = (-(2**63), 2**63 - 1)
@@ -157,7 +157,7 @@ def test_archive_without_a_collector_says_so(archive):
 
 
 def test_archive_tells_when_collector_or_broker_are_gone_and_when_they_are_back(tmp_path, start, monkeypatch):
-    monkeypatch.setattr("obslab.telemetry.following._SILENT_S", 2.5)  # a collector reports every second
+    monkeypatch.setattr("obslab.telemetry.live.following._SILENT_S", 2.5)  # a collector reports every second
     path = tmp_path / "archive"
     open_archive(path, write=True).close()
     source = source_of(path)
@@ -335,7 +335,7 @@ def test_broker_that_is_not_there_is_told_and_waited_for(start):
 
 
 def test_overflowing_inbox_counts_what_it_throws_away(shared_broker, at, start, client, monkeypatch):
-    monkeypatch.setattr("obslab.telemetry.listening._INBOX", 10)
+    monkeypatch.setattr("obslab.telemetry.live.listening._INBOX", 10)
     stream = Stream("GGG", "lemi0001")
     source = source_of(shared_broker.url, topics=("ggg/#",))
     sender = client(at)
@@ -413,7 +413,7 @@ def test_other_refusals_name_what_was_met(tmp_path):
 
 def test_importing_the_sources_needs_no_xarray():
     """A station on a small board has none."""
-    code = "import sys, obslab.telemetry.live; sys.exit('xarray' in sys.modules)"
+    code = "import sys, obslab.telemetry.live.sources; sys.exit('xarray' in sys.modules)"
     assert subprocess.run([*commands.OBSLAB[:1], "-c", code], env=os.environ).returncode == 0
 
 

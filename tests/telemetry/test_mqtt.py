@@ -10,8 +10,8 @@ from telemetry.makers import wait_for
 
 from obslab.config import Broker, broker_at
 from obslab.errors import BrokerError, ConfigError
-from obslab.telemetry.broker import IotcoreBroker, MosquittoBroker, free_port
-from obslab.telemetry.mqtt import Link
+from obslab.telemetry.broker.brokers import IotcoreBroker, MosquittoBroker, free_port
+from obslab.telemetry.broker.link import Link
 
 PASSWORD = "a secret of Pea"
 

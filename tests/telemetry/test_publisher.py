@@ -6,11 +6,11 @@ import pytest
 from telemetry.makers import LEMI, NS, T0_S, vector_meta, vector_payload, wait_for
 
 from obslab.config import broker_at
-from obslab.telemetry.broker import free_port
-from obslab.telemetry.collector import Collector
-from obslab.telemetry.journal import Journal
-from obslab.telemetry.publisher import Publisher
+from obslab.telemetry.broker.brokers import free_port
+from obslab.telemetry.collect.collector import Collector
 from obslab.telemetry.sample import as_datetime, decode_meta
+from obslab.telemetry.station.journal import Journal
+from obslab.telemetry.station.publisher import Publisher
 from obslab.times import to_ns
 
 

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as npst
 from telemetry.makers import NS, T0_S, scalar_meta, vector_meta
 
 from obslab.errors import RecordingError
-from obslab.telemetry.recording import STORM, Recording, Track
 from obslab.telemetry.sample import Stream, as_datetime
+from obslab.telemetry.station.recording import STORM, Recording, Track
 from obslab.times import as_ns
 
 ONSET_NS = as_ns("2024-05-10T17:06:00Z")

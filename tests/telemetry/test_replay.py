@@ -6,10 +6,10 @@ from telemetry.makers import NS, T0_S, scalar_meta, vector_meta
 
 from obslab.errors import ConfigError, MetadataError
 from obslab.telemetry import codec
-from obslab.telemetry.intake import Intake, Message
-from obslab.telemetry.recording import Recording, Track
-from obslab.telemetry.replay import Replay
+from obslab.telemetry.collect.intake import Intake, Message
 from obslab.telemetry.sample import Stream, as_datetime
+from obslab.telemetry.station.recording import Recording, Track
+from obslab.telemetry.station.replay import Replay
 from obslab.times import as_ns
 
 LENGTH = 20

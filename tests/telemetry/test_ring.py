@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from telemetry.makers import LEMI
 
+from obslab.telemetry.live.ring import Ring
+from obslab.telemetry.live.source import Rings
 from obslab.telemetry.readings import Readings
-from obslab.telemetry.ring import Ring
-from obslab.telemetry.source import Rings
 
 CAPACITY = 8
 ALL = (-(2**63), 2**63 - 1)

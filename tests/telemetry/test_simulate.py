@@ -10,9 +10,9 @@ from telemetry.makers import NS, T0_S
 
 from obslab.errors import ConfigError
 from obslab.telemetry import codec
-from obslab.telemetry.journal import Entry
 from obslab.telemetry.sample import Clock, as_datetime
-from obslab.telemetry.simulate import PRESETS, Satellite, Simulator, preset_named
+from obslab.telemetry.station.journal import Entry
+from obslab.telemetry.station.simulate import PRESETS, Satellite, Simulator, preset_named
 
 DAY_S = 86_400
 
@@ -141,7 +141,7 @@ def test_order_is_kept_whatever_the_latencies(monkeypatch):
     free_ns = [entry.time_ns + round((0.3 + link.latency_s(entry.seq)) * NS) for entry in entries]
     assert free_ns != sorted(free_ns)  # without the rule, some would overtake
     now_ns, released_ns, waiting = T0_S * NS, [], list(entries)
-    monkeypatch.setattr("obslab.telemetry.simulate.time.time_ns", lambda: now_ns)
+    monkeypatch.setattr("obslab.telemetry.station.simulate.time.time_ns", lambda: now_ns)
     while waiting:
         now_ns += 1_000_000
         while waiting and link(waiting[0]):
@@ -159,7 +159,7 @@ def test_nothing_goes_while_the_link_is_out_and_all_of_it_afterwards(monkeypatch
     back_s = next(s for s in range(out_s, 360) if not link.is_out((T0_S + s) * NS))
     entry = Entry(1, "pea/lemi0001/sec", (T0_S + out_s - 10) * NS, b"")
     now_s = out_s
-    monkeypatch.setattr("obslab.telemetry.simulate.time.time_ns", lambda: (T0_S + now_s) * NS)
+    monkeypatch.setattr("obslab.telemetry.station.simulate.time.time_ns", lambda: (T0_S + now_s) * NS)
     assert not link(entry)
     now_s = back_s
     assert link(entry)

@@ -11,15 +11,15 @@ from telemetry.makers import NS, T0_S, scalar_meta, vector_meta, wait_for
 
 from obslab.config import broker_at
 from obslab.errors import ObslabError, RecordingError
-from obslab.telemetry import station as station_module
-from obslab.telemetry.collector import Collector
-from obslab.telemetry.journal import Journal
-from obslab.telemetry.publisher import Publisher
-from obslab.telemetry.recording import STORM, Recording, Track
-from obslab.telemetry.replay import Replay
+from obslab.telemetry.collect.collector import Collector
 from obslab.telemetry.sample import Stream
-from obslab.telemetry.simulate import Simulator
-from obslab.telemetry.station import Station, instruments_from
+from obslab.telemetry.station import run as station_module
+from obslab.telemetry.station.journal import Journal
+from obslab.telemetry.station.publisher import Publisher
+from obslab.telemetry.station.recording import STORM, Recording, Track
+from obslab.telemetry.station.replay import Replay
+from obslab.telemetry.station.run import Station, instruments_from
+from obslab.telemetry.station.simulate import Simulator
 
 NOWHERE = "mqtt://127.0.0.1:9"  # the discard port: nobody listens
 
@@ -125,7 +125,7 @@ def test_full_disk_holds_messages_in_memory_until_there_is_space(run, journal, c
     assert times_in(journal) == list(range(3000))
     assert times_in(journal, "wic/gsm/sec") == list(range(3000))
     assert station.lost == 0
-    told = [record.message for record in caplog.records if record.name == "obslab.telemetry.station"]
+    told = [record.message for record in caplog.records if record.name == "obslab.telemetry.station.run"]
     assert len([text for text in told if "no space left" in text]) == 1  # once, not at every try
     assert "takes data again; 0 messages were lost" in told[-1]
 

@@ -11,9 +11,9 @@ from obslab_widgets.stream_viewer.state import Selection, State
 from obslab_widgets.stream_viewer.tracks import Track, in_window, trace_names
 from obslab_widgets.wording import duration
 
+from obslab.telemetry.live.source import Condition
 from obslab.telemetry.readings import Readings
 from obslab.telemetry.sample import Clock, Stream
-from obslab.telemetry.source import Condition
 from obslab.times import as_ns
 
 NS = 1_000_000_000

@@ -12,7 +12,7 @@ from small_station import Station, wait
 from widgets.fake_comm import use_fake_comms
 
 from obslab.errors import ConfigError
-from obslab.telemetry.archive import open_archive
+from obslab.telemetry.archive.store import open_archive
 
 NS = 1_000_000_000
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from obslab.telemetry.source import Condition
+from obslab.telemetry.live.source import Condition
 from obslab.times import as_ns, iso
 from obslab_widgets.envelope import envelope
 from obslab_widgets.stream_viewer.state import State

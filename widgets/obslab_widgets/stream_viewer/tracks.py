@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 
 from obslab.telemetry.datasets import samples_schema
+from obslab.telemetry.live.source import Source
 from obslab.telemetry.readings import Readings
 from obslab.telemetry.sample import Clock
-from obslab.telemetry.source import Source
 from obslab.times import from_ns
 from obslab_widgets.stream_viewer.state import State
 

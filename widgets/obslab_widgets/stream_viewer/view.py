@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from bokeh.model import Model
 
-from obslab.telemetry.live import source_of
+from obslab.telemetry.live.sources import source_of
 from obslab.telemetry.sample import Clock
 from obslab_widgets.panel import Panel
 from obslab_widgets.stream_viewer.controls import Controls

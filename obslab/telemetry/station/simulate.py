@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from obslab.errors import ConfigError
 from obslab.telemetry import codec
-from obslab.telemetry.journal import Entry, Journal, Unsendable
-from obslab.telemetry.replay import Outgoing, refuse_going_back
 from obslab.telemetry.sample import FORMAT, Clock, Meta, Stream, as_datetime
+from obslab.telemetry.station.journal import Entry, Journal, Unsendable
+from obslab.telemetry.station.replay import Outgoing, refuse_going_back
 from obslab.times import as_ns
 
 _NS = 1_000_000_000

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from obslab.errors import TableError
 from obslab.tables import connect, rows, transaction
-from obslab.telemetry.batch import Arrivals, Batch, Refusal
+from obslab.telemetry.archive.batch import Arrivals, Batch, Refusal
 from obslab.telemetry.sample import Meta, Stream, decode_meta, encode_meta
 
 _MIGRATIONS = (

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from obslab.telemetry.archive import Archive
-from obslab.telemetry.collector import read_report
-from obslab.telemetry.ring import Ring
+from obslab.telemetry.archive.store import Archive
+from obslab.telemetry.collect.collector import read_report
+from obslab.telemetry.live.ring import Ring
+from obslab.telemetry.live.source import Condition, Rings
 from obslab.telemetry.sample import Meta, Stream
-from obslab.telemetry.source import Condition, Rings
 
 log = logging.getLogger(__name__)
 

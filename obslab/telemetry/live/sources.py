@@ -10,13 +10,13 @@ import numpy as np
 
 from obslab.config import broker_at
 from obslab.errors import ConfigError
-from obslab.telemetry.archive import Archive, open_archive
-from obslab.telemetry.following import ArchiveSource
-from obslab.telemetry.listening import BrokerSource
+from obslab.telemetry.archive.store import Archive, open_archive
+from obslab.telemetry.live.following import ArchiveSource
+from obslab.telemetry.live.listening import BrokerSource
+from obslab.telemetry.live.ring import Ring
+from obslab.telemetry.live.source import Condition, Rings, Source
 from obslab.telemetry.readings import Readings
-from obslab.telemetry.ring import Ring
 from obslab.telemetry.sample import Meta, Stream
-from obslab.telemetry.source import Condition, Rings, Source
 
 if TYPE_CHECKING:
     import xarray as xr

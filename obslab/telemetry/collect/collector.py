@@ -20,10 +20,10 @@ import paho.mqtt.client as paho
 
 from obslab.config import Broker
 from obslab.errors import TableError
-from obslab.telemetry.archive import Archive
-from obslab.telemetry.batch import Batch
-from obslab.telemetry.intake import Intake, Message
-from obslab.telemetry.mqtt import Link, LinkState
+from obslab.telemetry.archive.batch import Batch
+from obslab.telemetry.archive.store import Archive
+from obslab.telemetry.broker.link import Link, LinkState
+from obslab.telemetry.collect.intake import Intake, Message
 from obslab.telemetry.sample import META
 
 log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from obslab.errors import ConfigError, TableError
-from obslab.telemetry.journal import Journal
-from obslab.telemetry.publisher import Publisher
-from obslab.telemetry.recording import STORM, Recording
-from obslab.telemetry.replay import Instruments, Outgoing, Replay
 from obslab.telemetry.sample import Clock
-from obslab.telemetry.simulate import Simulator
+from obslab.telemetry.station.journal import Journal
+from obslab.telemetry.station.publisher import Publisher
+from obslab.telemetry.station.recording import STORM, Recording
+from obslab.telemetry.station.replay import Instruments, Outgoing, Replay
+from obslab.telemetry.station.simulate import Simulator
 from obslab.times import as_ns, iso
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from obslab.errors import MetadataError, RecordingError, TopicError
 from obslab.telemetry import iaga2002
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime
 
-STORM = Path(__file__).parents[1] / "data" / "wic-2024-05-10.npz"
+STORM = Path(__file__).parents[2] / "data" / "wic-2024-05-10.npz"
 """10 May 2024 at the Conrad Observatory, 1 s: the onset of the storm is at 17:06 UTC."""
 
 _NS = 1_000_000_000

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from obslab.telemetry.archive import Archive
+from obslab.telemetry.archive.store import Archive
+from obslab.telemetry.live.ring import CAPACITY, Ring
 from obslab.telemetry.readings import Readings
-from obslab.telemetry.ring import CAPACITY, Ring
 from obslab.telemetry.sample import Meta, Stream
 
 Level = Literal["ok", "busy", "off"]

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 
 from obslab.config import Broker
-from obslab.telemetry.journal import Entry, Journal
-from obslab.telemetry.mqtt import Link, LinkState
+from obslab.telemetry.broker.link import Link, LinkState
 from obslab.telemetry.sample import encode_meta
+from obslab.telemetry.station.journal import Entry, Journal
 
 log = logging.getLogger(__name__)
 

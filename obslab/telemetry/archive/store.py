@@ -11,8 +11,8 @@ import numpy as np
 
 from obslab.errors import NoArchiveError, NoStreamError
 from obslab.tables import hold
-from obslab.telemetry.batch import Batch, Refusal
-from obslab.telemetry.hot import HotStore
+from obslab.telemetry.archive.batch import Batch, Refusal
+from obslab.telemetry.archive.hot import HotStore
 from obslab.telemetry.readings import Readings, decode
 from obslab.telemetry.sample import Meta, Stream
 from obslab.times import Instant, as_ns, from_ns, iso

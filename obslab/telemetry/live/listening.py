@@ -13,14 +13,14 @@ import paho.mqtt.client as paho
 
 from obslab.config import Broker
 from obslab.telemetry import codec
-from obslab.telemetry.archive import Archive
-from obslab.telemetry.batch import Arrivals
-from obslab.telemetry.intake import Intake, Message
-from obslab.telemetry.mqtt import Link
+from obslab.telemetry.archive.batch import Arrivals
+from obslab.telemetry.archive.store import Archive
+from obslab.telemetry.broker.link import Link
+from obslab.telemetry.collect.intake import Intake, Message
+from obslab.telemetry.live.ring import Ring
+from obslab.telemetry.live.source import Condition, Rings
 from obslab.telemetry.readings import Readings
-from obslab.telemetry.ring import Ring
 from obslab.telemetry.sample import META, Meta, Stream, valid_at
-from obslab.telemetry.source import Condition, Rings
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from obslab.errors import CodecError, ConfigError
 from obslab.telemetry import codec
-from obslab.telemetry.journal import Journal, Unsendable
-from obslab.telemetry.recording import Recording, Track
 from obslab.telemetry.sample import Clock, Meta, Stream, as_datetime, valid_at
+from obslab.telemetry.station.journal import Journal, Unsendable
+from obslab.telemetry.station.recording import Recording, Track
 from obslab.times import as_ns, iso
 
 _NS = 1_000_000_000

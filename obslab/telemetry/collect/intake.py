@@ -16,7 +16,7 @@ import numpy as np
 
 from obslab.errors import MetadataError, TopicError
 from obslab.telemetry import codec
-from obslab.telemetry.batch import Arrivals, Batch, Refusal
+from obslab.telemetry.archive.batch import Arrivals, Batch, Refusal
 from obslab.telemetry.sample import META, Meta, Stream, decode_meta
 from obslab.times import iso
 

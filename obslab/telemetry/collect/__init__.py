@@ -1,0 +1,1 @@
+"""From a broker into an archive: ``intake`` sorts messages, ``collector`` stores and then acknowledges."""

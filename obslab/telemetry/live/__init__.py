@@ -1,0 +1,4 @@
+"""What live widgets read.
+
+ring -> source -> following, listening -> sources
+"""
