@@ -139,7 +139,7 @@ def _unzigzag(coded: Ints) -> Ints:
 
 def _joined(planes: NDArray[np.uint8]) -> Ints:
     """Eight byte planes as integers; the high ones are mostly zeros and cost nothing."""
-    joined = planes[0].astype(np.int64)
+    joined: Ints = planes[0].astype(np.int64)
     for place in range(1, 8):
         if planes[place].any():
             joined |= planes[place].astype(np.int64) << (8 * place)
