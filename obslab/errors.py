@@ -74,8 +74,16 @@ class RecordingError(ObslabError, ValueError):
     """A file of recorded samples that cannot be read."""
 
 
+class RemoteError(ObslabError, OSError):
+    """A folder, file or URL of recorded samples that cannot be listed or read."""
+
+
 class BrokerError(ObslabError, ConnectionError):
     """A broker that cannot be started, reached, or that refuses us."""
+
+
+class ActionError(ObslabError, OSError):
+    """A command, webhook or mail of `obslab watch` that did not reach anybody."""
 
 
 class DemoError(ObslabError, RuntimeError):

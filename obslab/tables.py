@@ -82,15 +82,18 @@ def rows(connection: sqlite3.Connection, query: str, parameters: Sequence[object
         raise told(error, _path(connection)) from error
 
 
-def hold(path: Path, what: str) -> IO[str]:
-    """Lock a file for the life of this process, so that two writers never share a folder."""
+def hold(path: Path, what: str, *, shared: bool = False) -> IO[str]:
+    """Lock a file for the life of this process, so that two writers never share a folder.
+
+    With ``shared`` others that say so too may hold it at the same time.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a+")
     except OSError as error:
         raise TableError(f"{what} cannot be opened: {error.strerror}; check the path", path=path) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         handle.close()
         raise TableError(

@@ -14,12 +14,15 @@ from obslab.telemetry import codec
 from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.broker.brokers import IotcoreBroker
 from obslab.telemetry.collect.collector import Collector
+from obslab.telemetry.protocol import Unit
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime
 from obslab.telemetry.station.journal import Journal
+from obslab.telemetry.station.liaison import Liaison
 from obslab.telemetry.station.publisher import Publisher
 
 NS = 1_000_000_000
 STREAM = Stream("PEA", "lemi0001")
+UNIT = Unit("PEA", "lemi0001")
 
 
 class Station:
@@ -45,7 +48,7 @@ class Station:
         self._collector = Collector(self._archive, address)
         self._journal = Journal(folder / "journal")
         self._journal.add_meta(STREAM.meta_topic, self._meta)
-        self._publisher = Publisher(self._journal, address, "station")
+        self._publisher = Publisher(self._journal, address, Liaison(self._journal, UNIT))
 
     def __enter__(self) -> Self:
         self._collector.start()

@@ -26,11 +26,17 @@ COMMANDS = [
     "demo status",
     "broker",
     "broker run",
+    "broker config",
+    "broker lint",
     "station",
     "station run",
     "collect",
     "archive",
-    "archive info",
+    *(f"archive {word}" for word in ("info", "retain", "latency", "gaps", "completeness", "outages")),
+    "archive backfill",
+    "watch",
+    "init",
+    "check",
 ]
 
 

@@ -17,6 +17,15 @@ def collect(
         Path | None, typer.Option(help="Folder of the archive; made when it is not there.")
     ] = None,
     topics: Annotated[list[str] | None, typer.Option(help="Topic filters; default: everything.")] = None,
+    name: Annotated[
+        str, typer.Option(help="Name of the archive; stations free their journals by the word of one.")
+    ] = "main",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Fill this archive too, but confirm nothing to the stations.")
+    ] = False,
+    share: Annotated[
+        str, typer.Option(help="Group of collectors that share the load of one archive (MQTT 5).")
+    ] = "",
     wait: Annotated[float, typer.Option(help="Seconds to wait for the broker at the start.")] = 10.0,
     with_parent: WithParent = False,
 ) -> None:
@@ -31,8 +40,15 @@ def collect(
     ending = until_told(with_parent=with_parent)
     settings = config.load()
     address = config.broker_at(broker) if broker else settings.broker
-    with open_archive(archive or settings.archive_dir, write=True) as opened:
-        collector = Collector(opened, address, tuple(topics or settings.topics))
+    with open_archive(archive or settings.archive_dir, write=True, shared=bool(share)) as opened:
+        collector = Collector(
+            opened,
+            address,
+            tuple(topics or settings.topics),
+            name=name,
+            confirms=not follow,
+            share=share,
+        )
         collector.start()
         try:
             until, state = monotonic() + wait, collector.link

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from obslab.telemetry.readings import Readings
-    from obslab.telemetry.sample import Meta
+    from obslab.telemetry.sample import Meta, Stream
 
 SAMPLES = Schema(
     "samples",
@@ -55,6 +55,16 @@ def samples_dataset(readings: Readings, meta: Meta | None) -> xr.Dataset:
     columns: dict[str, Any] = {name: readings.values[:, i] for i, name in enumerate(readings.components)}
     if meta is not None and meta.kind == "scalar":
         columns["quality"] = readings.quality
+    return samples_schema(dict(zip(readings.components, readings.units, strict=True))).build(
+        samples_facts(stream, meta),
+        time=from_ns(readings.time_ns),
+        arrival=from_ns(readings.arrival_ns),
+        **columns,
+    )
+
+
+def samples_facts(stream: Stream, meta: Meta | None) -> dict[str, Any]:
+    """What station and instrument are, as attributes of a Dataset."""
     facts: dict[str, Any] = {
         "station": stream.station,
         "instrument": stream.instrument,
@@ -73,6 +83,4 @@ def samples_dataset(readings: Readings, meta: Meta | None) -> xr.Dataset:
             "attribution",
         )
         facts |= {name: value for name in known if (value := getattr(meta, name)) not in (None, "")}
-    return samples_schema(dict(zip(readings.components, readings.units, strict=True))).build(
-        facts, time=from_ns(readings.time_ns), arrival=from_ns(readings.arrival_ns), **columns
-    )
+    return facts

@@ -31,28 +31,22 @@ class IagaFile:
     cadence_s: float
 
 
+@dataclass(frozen=True)
+class BadLine:
+    """A line of samples that is not understood; ``number`` counts from 1."""
+
+    number: int
+    why: str
+
+
 def parse(path: Path) -> IagaFile:
     """The file as arrays. Raises RecordingError, naming file, line and what is wrong."""
     path = Path(path)
     try:
-        # Not splitlines(): in Latin-1 it also splits at 0x85, which is the second byte of a UTF-8 letter.
-        lines = path.read_text(encoding="latin-1").split("\n")
+        content = path.read_bytes()
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror}", path=path) from error
-    top = next((number for number, line in enumerate(lines) if line.startswith("DATE ")), None)
-    if top is None:
-        raise RecordingError(f"{path} is not an IAGA-2002 file: no line begins with DATE", path=path)
-    header = {
-        line[1:24].strip().upper(): line[24:69].strip()
-        for line in lines[:top]
-        if line.startswith(" ") and not line.startswith(" #")
-    }
-    names = lines[top].rstrip("| ").split()[3:]
-    if len(names) != 4:
-        raise RecordingError(f"{path} line {top + 1}: {len(names)} columns of values, wanted 4", path=path)
-    rows = {number: line.split() for number, line in enumerate(lines[top + 1 :], top + 2) if line.strip()}
-    if len(rows) < 2:
-        raise RecordingError(f"{path} has {len(rows)} samples; two at least are wanted", path=path)
+    header, names, rows = _split(content, str(path))
     try:
         time_ns, values = _numbers(rows.values())
     except ValueError:
@@ -62,10 +56,62 @@ def parse(path: Path) -> IagaFile:
     if (steps <= 0).any():
         number = list(rows)[int(np.argmax(steps <= 0)) + 1]
         raise RecordingError(f"{path} line {number}: time does not go on", path=path)
+    return _file(header, names, time_ns, values)
+
+
+def decode(content: bytes, name: str) -> tuple[IagaFile, list[BadLine]]:
+    """What can be read of a file that may be damaged, or put together out of pieces, in order of time.
+
+    Lines that are not understood are set aside, and so are those that contradict an earlier line of the same
+    time; one that repeats it is left out. Raises RecordingError when fewer than two samples remain.
+    """
+    header, names, rows = _split(content, name)
+    bad = []
+    try:
+        time_ns, values = _numbers(rows.values())
+    except ValueError:
+        bad = [BadLine(number, why) for number, why in _wrong(rows)]
+        for line in bad:
+            del rows[line.number]
+        if len(rows) < 2:
+            raise RecordingError(f"{name} line {bad[0].number}: {bad[0].why}", path=name) from None
+        time_ns, values = _numbers(rows.values())
+    numbers = np.array(list(rows))
+    _, first, same = np.unique(time_ns, return_index=True, return_inverse=True)
+    differs = (values != values[first[same]]).any(axis=1)
+    bad += [BadLine(int(at), "contradicts an earlier line of the same time") for at in numbers[differs]]
+    if first.size < 2:
+        raise RecordingError(f"{name} has 1 sample; two at least are wanted", path=name)
+    return _file(header, names, time_ns[first], values[first]), sorted(bad, key=lambda line: line.number)
+
+
+def _split(content: bytes, name: str) -> tuple[dict[str, str], list[str], dict[int, list[str]]]:
+    """Facts of the header, names of the four columns, and the fields of each line by its number."""
+    # Not splitlines(): in Latin-1 it also splits at 0x85, which is the second byte of a UTF-8 letter.
+    lines = content.decode("latin-1").split("\n")
+    top = next((number for number, line in enumerate(lines) if line.startswith("DATE ")), None)
+    if top is None:
+        raise RecordingError(f"{name} is not an IAGA-2002 file: no line begins with DATE", path=name)
+    header = {
+        line[1:24].strip().upper(): line[24:69].strip()
+        for line in lines[:top]
+        if line.startswith(" ") and not line.startswith(" #")
+    }
+    names = lines[top].rstrip("| \r").split()[3:]
+    if len(names) != 4:
+        raise RecordingError(f"{name} line {top + 1}: {len(names)} columns of values, wanted 4", path=name)
+    rows = {number: line.split() for number, line in enumerate(lines[top + 1 :], top + 2) if line.strip()}
+    if len(rows) < 2:
+        raise RecordingError(f"{name} has {len(rows)} samples; two at least are wanted", path=name)
+    return header, names, rows
+
+
+def _file(
+    header: dict[str, str], names: list[str], time_ns: NDArray[np.int64], values: NDArray[np.float64]
+) -> IagaFile:
     values[values >= _NEVER] = np.nan
-    return IagaFile(
-        header, tuple(name[-1].upper() for name in names), time_ns, values, float(np.median(steps)) / 1e9
-    )
+    cadence_s = float(np.median(np.diff(time_ns))) / 1e9
+    return IagaFile(header, tuple(name[-1].upper() for name in names), time_ns, values, cadence_s)
 
 
 def _numbers(rows: Collection[list[str]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -294,14 +294,32 @@ def test_an_archive_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path, wr
     with sqlite3.connect(tmp_path / "hot.db") as file:
         file.execute("PRAGMA user_version=12")
     before = (tmp_path / "hot.db").read_bytes()
-    with pytest.raises(NewerVersionError, match=r"hot\.db has format 12, this obslab knows up to 1; upgrade"):
+    with pytest.raises(NewerVersionError, match=r"hot\.db has format 12, this obslab knows up to 2; upgrade"):
         open_archive(tmp_path, write=write)
     assert (tmp_path / "hot.db").read_bytes() == before
 
 
+def test_an_archive_of_the_first_format_is_brought_up_to_date(tmp_path):
+    with open_archive(tmp_path, write=True) as archive:
+        archive.add(batch(arrivals([1, 2]), metas=METAS))
+    with sqlite3.connect(tmp_path / "hot.db") as file:
+        file.execute("DROP TABLE chunk")
+        file.execute("PRAGMA user_version=1")
+    with pytest.raises(
+        TableError, match="has format 1, wanted is 2; whoever writes to it brings it up to date"
+    ):
+        open_archive(tmp_path)
+    with open_archive(tmp_path, write=True) as archive:
+        assert archive.add(batch(arrivals([1, 2, 3]))) == Counter(unique=1, duplicate=2)
+        assert archive.seal(2 * T0_S * NS) == 1
+    with open_archive(tmp_path) as archive:
+        assert archive.span(LEMI) == (NS, 3 * NS)
+        assert archive.dataset("PEA", "lemi0001").sizes["time"] == 3
+
+
 def test_a_reader_of_a_file_that_is_only_being_made_gets_an_error_of_ours(tmp_path):
     sqlite3.connect(tmp_path / "hot.db").execute("PRAGMA journal_mode=WAL").close()
-    with pytest.raises(TableError, match="has format 0, wanted is 1"):
+    with pytest.raises(TableError, match="has format 0, wanted is 2"):
         open_archive(tmp_path)
 
 

@@ -126,10 +126,10 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path):
     with sqlite3.connect(tmp_path / "journal.db") as file:
         file.execute("PRAGMA user_version=7")
     with pytest.raises(
-        NewerVersionError, match="has format 7, this obslab knows up to 1; upgrade obslab"
+        NewerVersionError, match="has format 7, this obslab knows up to 2; upgrade obslab"
     ) as refusal:
         Journal(tmp_path)
-    assert (refusal.value.have, refusal.value.know) == (7, 1)
+    assert (refusal.value.have, refusal.value.know) == (7, 2)
     assert str(tmp_path / "journal.db") in str(refusal.value)
 
 
@@ -178,3 +178,65 @@ def test_a_reading_that_cannot_be_sent_is_kept_as_text(journal):
     reading = Unsendable(5 * NS, LEMI.topic, "[inf, 0, 0]", "inf nT does not fit the vector layout")
     journal.keep_unsendable([reading])
     assert journal.unsendable() == [reading]
+
+
+def entries(topic, begin, end):
+    return [(topic, second * NS, b"%d" % second) for second in range(begin, end)]
+
+
+def test_what_the_archive_confirms_goes_and_numbers_go_on(tmp_path):
+    journal = Journal(tmp_path)
+    journal.append([*entries("a", 0, 10), *entries("b", 0, 10)])
+    assert journal.confirm({"a": 5, "b": 12}) == 7
+    assert [entry.seq for entry in journal.after(0, 100)] == [*range(6, 11), *range(13, 21)]
+    assert journal.confirm({"a": 20, "b": 20}) == 13
+    assert journal.topics() == []
+    assert (journal.last_seq(), journal.newest_ns("a"), journal.newest_ns("b")) == (20, 9 * NS, 9 * NS)
+    journal.append(entries("a", 10, 11))
+    assert [entry.seq for entry in journal.after(0, 100)] == [21]
+    assert journal.confirmed() == {"a": 20, "b": 20}
+    journal.close()
+    again = Journal(tmp_path)
+    assert (again.last_seq(), again.confirmed()) == (21, {"a": 20, "b": 20})
+    again.close()
+
+
+def test_beyond_its_bound_the_oldest_go_and_are_counted(journal):
+    journal.append([*entries("a", 0, 100), *entries("b", 0, 5)])
+    assert journal.expire("b", 5) is None
+    gone = journal.expire("a", 30)
+    assert (gone.topic, gone.begin_ns, gone.end_ns, gone.n) == ("a", 0, 69 * NS, 70)
+    assert journal.expired() == 70
+    assert [entry.time_ns // NS for entry in journal.stretch("a", 0, 1000, 100)] == list(range(70, 100))
+
+
+def test_a_journal_keeps_its_name_and_its_archive(tmp_path):
+    journal = Journal(tmp_path / "one")
+    journal.set_fact("archive", "abc")
+    name = journal.id
+    journal.close()
+    again, other = Journal(tmp_path / "one"), Journal(tmp_path / "two")
+    assert (again.id, again.fact("archive")) == (name, "abc")
+    assert other.id != name
+    assert other.fact("archive") is None
+    again.close()
+    other.close()
+
+
+def test_a_journal_of_the_first_format_is_brought_up_to_date(tmp_path):
+    """As obslab wrote it before archives confirmed."""
+    with sqlite3.connect(tmp_path / "journal.db") as file:
+        file.executescript(
+            """CREATE TABLE entry (seq INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL,
+                                   time_ns INTEGER NOT NULL, payload BLOB NOT NULL);
+               CREATE INDEX entry_topic_time ON entry (topic, time_ns);
+               CREATE TABLE meta (topic TEXT PRIMARY KEY, payload BLOB NOT NULL);
+               CREATE TABLE unsendable (time_ns INTEGER, topic TEXT, reading TEXT, reason TEXT);
+               CREATE TABLE mark (name TEXT PRIMARY KEY, seq INTEGER NOT NULL);
+               INSERT INTO entry (topic, time_ns, payload) VALUES ('a', 7, x'00');
+               PRAGMA user_version=1"""
+        )
+    journal = Journal(tmp_path)
+    assert [entry.time_ns for entry in journal.after(0, 10)] == [7]
+    assert journal.confirm({"a": 1}) == 1
+    journal.close()

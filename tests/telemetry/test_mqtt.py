@@ -4,6 +4,7 @@ import logging
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 from telemetry.makers import wait_for
@@ -12,6 +13,8 @@ from obslab.config import Broker, broker_at
 from obslab.errors import BrokerError, ConfigError
 from obslab.telemetry.broker.brokers import IotcoreBroker, MosquittoBroker, free_port
 from obslab.telemetry.broker.link import Link
+from obslab.telemetry.broker.relay import Relay
+from obslab.telemetry.broker.silence import SILENT_S
 
 PASSWORD = "a secret of Pea"
 
@@ -55,6 +58,27 @@ def test_a_broker_that_is_not_there_is_named_and_found_when_it_comes(link, caplo
     wait_for(lambda: not one.state.connected)
     # It had been lost, so that is what is told, until the next try fails.
     assert one.state.losses == 1
+
+
+@pytest.mark.parametrize("kind", ["iotcore", pytest.param("mosquitto", marks=pytest.mark.mosquitto)])
+def test_a_frozen_link_is_noticed_sooner_than_the_keep_alive_does_and_taken_up_again(kind, link):
+    """paho takes 20 s with a keep-alive of 10 s; the aim is 10 s from the last word of the broker."""
+    broker = IotcoreBroker() if kind == "iotcore" else MosquittoBroker()
+    broker.start()
+    with Relay("127.0.0.1", broker.port) as relay:
+        one = link(broker_at(relay.url, {}), topics=("a/#",))
+        assert one.wait(10).connected
+        time.sleep(SILENT_S + 2)  # a silent broker that answers is not a dead one
+        assert (one.state.connected, one.state.losses) == (True, 0)
+        relay.freeze()
+        frozen_s = time.monotonic()
+        wait_for(lambda: not one.state.connected, 19)
+        assert time.monotonic() - frozen_s < 15  # surely not by the keep-alive
+        assert f"it was silent for {SILENT_S} s" in one.state.detail
+        assert one.state.losses == 1
+        relay.restore()
+        assert one.wait(20).connected
+    broker.kill()
 
 
 def test_an_unknown_host_is_named(link):

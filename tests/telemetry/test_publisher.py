@@ -8,8 +8,10 @@ from telemetry.makers import LEMI, NS, T0_S, vector_meta, vector_payload, wait_f
 from obslab.config import broker_at
 from obslab.telemetry.broker.brokers import free_port
 from obslab.telemetry.collect.collector import Collector
+from obslab.telemetry.protocol import Unit
 from obslab.telemetry.sample import as_datetime, decode_meta
 from obslab.telemetry.station.journal import Journal
+from obslab.telemetry.station.liaison import Liaison
 from obslab.telemetry.station.publisher import Publisher
 from obslab.times import to_ns
 
@@ -20,7 +22,7 @@ def publish():
     made = []
 
     def start(journal, address, **options):
-        publisher = Publisher(journal, address, "obslab-publisher-test", **options)
+        publisher = Publisher(journal, address, Liaison(journal, Unit("PEA", "lemi0001")), **options)
         publisher.start()
         made.append(publisher)
         return publisher
@@ -33,10 +35,15 @@ def publish():
 
 @pytest.fixture
 def listen(client, address):
-    """All that comes to a plain subscriber: (topic, payload, retained)."""
+    """Samples and metadata that come to a plain subscriber: (topic, payload, retained)."""
     heard = []
     ear = client(address)
-    ear.on_message = lambda _c, _u, message: heard.append((message.topic, message.payload, message.retain))
+
+    def keep(_client, _userdata, message):
+        if message.topic.endswith("/$meta") or "$" not in message.topic:
+            heard.append((message.topic, message.payload, message.retain))
+
+    ear.on_message = keep
     ready = []
     ear.on_subscribe = lambda *_: ready.append(True)
     ear.subscribe("#", 1)
@@ -82,7 +89,7 @@ def test_metadata_are_retained_and_published_again_when_they_change(
     assert decode_meta(listen[1][1]) == both
     later, heard = client(address), []
     later.on_message = lambda _c, _u, message: heard.append((message.retain, decode_meta(message.payload)))
-    later.subscribe("#", 1)
+    later.subscribe(LEMI.meta_topic, 1)
     assert wait_for(lambda: heard) == [(True, both)]
 
 

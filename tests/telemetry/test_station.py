@@ -12,13 +12,16 @@ from telemetry.makers import NS, T0_S, scalar_meta, vector_meta, wait_for
 from obslab.config import broker_at
 from obslab.errors import ObslabError, RecordingError
 from obslab.telemetry.collect.collector import Collector
+from obslab.telemetry.protocol import Unit
 from obslab.telemetry.sample import Stream
-from obslab.telemetry.station import run as station_module
+from obslab.telemetry.station import holding as holding_module
+from obslab.telemetry.station.equipment import instruments_from
 from obslab.telemetry.station.journal import Journal
+from obslab.telemetry.station.liaison import Liaison
 from obslab.telemetry.station.publisher import Publisher
 from obslab.telemetry.station.recording import STORM, Recording, Track
 from obslab.telemetry.station.replay import Replay
-from obslab.telemetry.station.run import Station, instruments_from
+from obslab.telemetry.station.run import Station
 from obslab.telemetry.station.simulate import Simulator
 
 NOWHERE = "mqtt://127.0.0.1:9"  # the discard port: nobody listens
@@ -43,7 +46,11 @@ def run(journal):
     running = []
 
     def start(instruments):
-        station = Station(instruments, journal, Publisher(journal, broker_at(NOWHERE, {}), "station"))
+        station = Station(
+            instruments,
+            journal,
+            Publisher(journal, broker_at(NOWHERE, {}), Liaison(journal, Unit("PEA", "lemi0001"))),
+        )
         ending = threading.Event()
         thread = threading.Thread(target=station.run, args=(ending,), daemon=True)
         thread.start()
@@ -89,7 +96,7 @@ def test_every_message_is_on_disk_before_anybody_receives_it(shared_broker, jour
     listener.connect(address.host, address.port)
     listener.subscribe("wic/#", 1)
     listener.loop_start()
-    publisher = Publisher(journal, address, "station")
+    publisher = Publisher(journal, address, Liaison(journal, Unit("PEA", "lemi0001")))
     publisher.start()
     assert publisher.wait_link(10).connected
     Station(Replay(recording(), speed=60.0), journal, publisher).run(threading.Event())
@@ -111,7 +118,7 @@ def test_replay_ends_the_station_when_all_of_it_is_on_disk(run, journal):
 
 def stuck(station):
     """A replay that has come to its end, with something left that the disk does not take."""
-    return station._trouble and station._held and station.instruments.next_ns() is None
+    return station.journalled.trouble and station.journalled.held and station.instruments.next_ns() is None
 
 
 def test_full_disk_holds_messages_in_memory_until_there_is_space(run, journal, caplog):
@@ -119,23 +126,25 @@ def test_full_disk_holds_messages_in_memory_until_there_is_space(run, journal, c
     station, _, thread = run(Replay(recording(3000), speed=1500.0, shifted=False))
     wait_for(lambda: stuck(station), what="the full disk")
     assert thread.is_alive()
-    assert len(station._held) + journal.last_seq() == 6000
+    assert len(station.journalled.held) + journal.last_seq() == 6000
     free_disk(journal)
     thread.join(20)
     assert times_in(journal) == list(range(3000))
     assert times_in(journal, "wic/gsm/sec") == list(range(3000))
     assert station.lost == 0
-    told = [record.message for record in caplog.records if record.name == "obslab.telemetry.station.run"]
+    told = [record.message for record in caplog.records if record.name == "obslab.telemetry.station.holding"]
     assert len([text for text in told if "no space left" in text]) == 1  # once, not at every try
     assert "takes data again; 0 messages were lost" in told[-1]
 
 
 def test_what_no_longer_fits_into_memory_is_counted_as_lost(run, journal, monkeypatch, caplog):
-    monkeypatch.setattr(station_module, "_HELD", 100)
-    monkeypatch.setattr(station_module, "_RETRY_S", 0.05)
+    monkeypatch.setattr(holding_module, "_HELD", 100)
+    monkeypatch.setattr(holding_module, "_RETRY_S", 0.05)
     fill_disk(journal)
     station, _, thread = run(Replay(recording(2000), speed=1000.0, shifted=False))
-    wait_for(lambda: stuck(station) and len(station._held) == 100, what="a full disk and a full memory")
+    wait_for(
+        lambda: stuck(station) and len(station.journalled.held) == 100, what="a full disk and a full memory"
+    )
     free_disk(journal)
     thread.join(20)
     assert times_in(journal)[-50:] == list(range(1950, 2000))  # the newest stay
@@ -184,7 +193,9 @@ def test_readings_that_cannot_be_sent_are_kept_with_the_reason(run, journal):
 def test_readings_that_cannot_be_sent_wait_for_the_disk_as_well(run, journal):
     fill_disk(journal)
     station, _, thread = run(Replay(recording(500, np.full((500, 3), 1e9)), speed=1000.0, shifted=False))
-    wait_for(lambda: station._trouble and station.instruments.next_ns() is None, what="the full disk")
+    wait_for(
+        lambda: station.journalled.trouble and station.instruments.next_ns() is None, what="the full disk"
+    )
     free_disk(journal)
     thread.join(20)
     assert len(journal.unsendable()) == 500

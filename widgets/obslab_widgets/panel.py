@@ -13,6 +13,7 @@ import json
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -44,6 +45,7 @@ class Panel(ipywidgets.VBox, Generic[S]):  # type: ignore[misc]
         self._future: list[S] = []
         self._dragged_at = -math.inf
         self._guard = threading.RLock()
+        self._watchers: list[Callable[[], None]] = []
         self._closed = False
         self.bridge = Bridge(feed=self.feed, label=label)
         super().__init__([self.bridge])
@@ -70,6 +72,11 @@ class Panel(ipywidgets.VBox, Generic[S]):  # type: ignore[misc]
     def drag(self, **changes: Any) -> None:
         """``change`` while the mouse is moving: what follows within a second is one step to undo."""
         self._set(changes, drag=True)
+
+    def when_changed(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Call after each change of the state, on its thread. Call what is returned to end that."""
+        self._watchers.append(call)
+        return lambda: self._watchers.remove(call) if call in self._watchers else None
 
     def undo(self) -> None:
         """Take back the last change."""
@@ -116,6 +123,7 @@ class Panel(ipywidgets.VBox, Generic[S]):  # type: ignore[misc]
     def close(self) -> None:
         """Stop drawing and leave the page."""
         self._closed = True
+        self._watchers.clear()
         self.bridge.close()
         super().close()
 
@@ -143,3 +151,5 @@ class Panel(ipywidgets.VBox, Generic[S]):  # type: ignore[misc]
     def _shown(self) -> None:
         self.show_state()
         self.touch()
+        for call in [*self._watchers]:
+            call()

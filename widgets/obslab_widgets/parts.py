@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from bokeh.models.annotations import BoxAnnotation, Label
 from bokeh.models.formatters import DatetimeTickFormatter
 from bokeh.models.glyphs import Line
-from bokeh.models.ranges import Range1d
+from bokeh.models.ranges import FactorRange, Range1d
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.models.tickers import BasicTicker
 from bokeh.models.tools import BoxSelectTool, HoverTool, PanTool, ResetTool, WheelZoomTool
@@ -25,6 +27,8 @@ _UTC = DatetimeTickFormatter(
     hourmin="%H:%M",
     hours="%H:%M",
     days="%m-%d",
+    months="%Y-%m",
+    years="%Y",
     context="%Y-%m-%d",
     context_which="start",
     hide_repeats=True,
@@ -39,12 +43,13 @@ def colour(number: int) -> str:
 def time_figure(
     name: str,
     x_range: Range1d,
-    y_range: Range1d,
+    y_range: Range1d | FactorRange,
     *,
     label: str,
     height_px: int,
     title: str = "",
     time_axis: bool = True,
+    y_axis: Literal["linear", "log", "rows"] = "linear",
 ) -> figure:
     """Axes against UTC in ms since 1970: the user pans, zooms and selects along time only."""
     pan, wheel = PanTool(dimensions="width"), WheelZoomTool(dimensions="width")
@@ -53,6 +58,7 @@ def time_figure(
         x_range=x_range,
         y_range=y_range,
         x_axis_type="datetime",
+        y_axis_type="log" if y_axis == "log" else "auto",
         height=height_px + (22 if title else 0) + (40 if time_axis else 0),
         sizing_mode="stretch_width",
         min_width=300,
@@ -67,7 +73,8 @@ def time_figure(
         min_border_bottom=4,
     )
     plot.yaxis.axis_label = plain(label)
-    plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
+    if y_axis == "linear":
+        plot.yaxis.ticker = BasicTicker(desired_num_ticks=4)
     plot.xaxis.formatter = _UTC
     plot.xaxis.visible = time_axis
     if time_axis:
@@ -78,11 +85,11 @@ def time_figure(
 
 def add_hover(plot: figure, name: str, unit: str, line: GlyphRenderer[Line]) -> None:
     """A tooltip on a line of columns ``time``, ``y`` and ``value``: name, UTC, and value with unit."""
-    rows = [(name, f"@value{{0.000}} {_in_tooltip(unit)}"), ("UTC", "@time{%F %T.%3N}")]
+    rows = [(name, f"@value{{0.000}} {in_tooltip(unit)}"), ("UTC", "@time{%F %T.%3N}")]
     plot.add_tools(HoverTool(tooltips=rows, formatters={"@time": "datetime"}, renderers=[line]))
 
 
-def _in_tooltip(text: str) -> str:
+def in_tooltip(text: str) -> str:
     """Text for a tooltip, which Bokeh takes for HTML in which ``@`` and ``$`` stand for columns."""
     return "".join(letter if letter.isalnum() or letter == " " else f"&#{ord(letter)};" for letter in text)
 

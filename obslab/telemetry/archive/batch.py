@@ -12,7 +12,10 @@ from obslab.telemetry.sample import Meta, Stream
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Samples of one stream in order of arrival; ``bodies`` holds ``width`` bytes for each."""
+    """Samples of one stream in order of arrival; ``bodies`` holds ``width`` bytes for each.
+
+    With ``revises`` another body for a known time is a new version of the sample, not a contradiction.
+    """
 
     stream: Stream
     time_ns: NDArray[np.int64]
@@ -20,6 +23,7 @@ class Arrivals:
     width: int
     bodies: bytes
     late: NDArray[np.bool_]
+    revises: bool = False
 
 
 @dataclass(frozen=True)

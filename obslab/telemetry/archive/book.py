@@ -152,11 +152,17 @@ class Book:
 
     # ---- holes
 
-    def add_hole(self, topic: str, begin_ns: int, end_ns: int, why: str, now_ns: int) -> Hole | None:
-        """A new hole to be asked for; None when one that is not filled covers it already."""
-        query = """SELECT 1 FROM hole WHERE topic = ? AND state <> 'filled'
+    def add_hole(
+        self, topic: str, begin_ns: int, end_ns: int, why: str, now_ns: int, *, again: bool = False
+    ) -> Hole | None:
+        """A new hole to be asked for; None when one that is not filled covers it already.
+
+        ``again`` asks for it even if it was given up as lost.
+        """
+        query = """SELECT 1 FROM hole
+                   WHERE topic = ? AND (state IN ('open', 'asked') OR (state = 'lost' AND ?))
                    AND begin_ns <= ? AND end_ns >= ? LIMIT 1"""
-        if self._rows(query, (topic, begin_ns, end_ns)):
+        if self._rows(query, (topic, not again, begin_ns, end_ns)):
             return None
         with self._write() as write:
             done = write.execute(

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from obslab.errors import BrokerError, NoLabError
+from obslab.telemetry.broker.access import password_file
+from obslab.telemetry.broker.settings import Setting, durable, render
 
 _START_S = 10.0
 _MAX_PAYLOAD = 262_144
@@ -130,24 +132,14 @@ class MosquittoBroker:
             self._process.wait()
 
     def _config(self, folder: Path) -> str:
-        lines = [
-            f"listener {self.port} 127.0.0.1",
-            "persistence true",
-            f"persistence_location {folder}/",
-            "max_queued_messages 0",  # the default of 1000 drops what an absent collector has not had
-            "max_inflight_messages 0",  # the default of 20 stalls a collector that acknowledges after commit
-        ]
+        settings = [Setting("listener", f"{self.port} 127.0.0.1"), *durable(folder)]
         if self._users is None:
-            return "\n".join([*lines, "allow_anonymous true", ""])
+            return render("A broker for one machine", [*settings, Setting("allow_anonymous", "true")])
         passwords = folder / "passwords"
-        passwords.write_text("".join(f"{user}:{word}\n" for user, word in self._users.items()))
+        passwords.write_text(password_file(self._users))
         passwords.chmod(0o600)
-        hashed = subprocess.run(
-            [shutil.which("mosquitto_passwd") or "mosquitto_passwd", "-U", str(passwords)]
-        )
-        if hashed.returncode:
-            raise BrokerError("mosquitto_passwd could not hash the passwords")
-        return "\n".join([*lines, "allow_anonymous false", f"password_file {passwords}", ""])
+        settings += [Setting("allow_anonymous", "false"), Setting("password_file", str(passwords))]
+        return render("A broker for one machine, with logins", settings)
 
 
 def mosquitto_program() -> str:

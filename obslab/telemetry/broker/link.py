@@ -6,6 +6,7 @@ stays true. A first connection that fails is tried again like a lost one.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -18,13 +19,18 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from obslab.config import Broker, check_filter
 from obslab.errors import BrokerError, ConfigError
+from obslab.telemetry.broker.silence import SILENT_S, SilenceWatch
 
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 10  # as in the paper: a dead link is unnoticed for no longer than this, twice at worst
+_NOBODY = "obslab/nobody"
+_FOR_EVER = 2**32 - 1  # a session that does not expire, in MQTT 5
 _RETRY_S = (1, 15)
 _INFLIGHT = 1000  # paho's 20 would stall a publisher at 20 messages for each round trip over a satellite
 
@@ -65,9 +71,11 @@ class Link:
         on_published: Callable[[int], None] | None = None,
         clean_session: bool = True,
         manual_ack: bool = False,
+        will: tuple[str, bytes] | None = None,
+        share: str = "",
         quiet: bool = False,
     ) -> None:
-        self.address = address
+        self.address, self.client_id = address, client_id
         self._topics, self._on_message, self._on_up, self._on_published = (
             topics,
             on_message,
@@ -76,14 +84,25 @@ class Link:
         )
         for topic in topics:
             check_filter(topic, f"topic of {address.url}")
+        self._silence = SilenceWatch(lambda: self._state.connected, self._ask, self._cut)
+        self._stale = False
+        self._question: int | None = None
         self._state = LinkState(False, f"connecting to {address.url}", time.time())
         self._changed = threading.Condition()
         self._generation = 0
         self._ending = self._session_present = False
         self._level = logging.DEBUG if quiet else logging.WARNING
+        self._share, self._clean = share, clean_session
+        version = paho.MQTTv5 if share else paho.MQTTv311
         self.client = client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id, clean_session=clean_session, manual_ack=manual_ack
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if share else clean_session,
+            protocol=version,
+            manual_ack=manual_ack,
         )
+        if will:
+            client.will_set(*will, qos=1, retain=True)
         client.on_connect, client.on_disconnect = self._connected, self._lost
         client.on_connect_fail = self._failed
         client.on_subscribe = self._subscribed
@@ -108,12 +127,19 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, in the background; lost links are taken up again with a growing pause."""
-        self.client.connect_async(self.address.host, self.address.port, keepalive=KEEP_ALIVE_S)
+        version5: dict[str, Any] = {}
+        if self._share:
+            lasting = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            lasting.SessionExpiryInterval = 0 if self._clean else _FOR_EVER
+            version5 = {"clean_start": self._clean, "properties": lasting}
+        self.client.connect_async(self.address.host, self.address.port, KEEP_ALIVE_S, **version5)
         self.client.loop_start()
+        self._silence.start()
 
     def stop(self) -> None:
         """Say goodbye and end the thread."""
         self._ending = True
+        self._silence.stop()
         self.client.disconnect()
         self.client.loop_stop()
         self._change(LinkState(False, f"stopped; was on {self.address.url}", time.time()))
@@ -126,6 +152,11 @@ class Link:
     def generation(self) -> int:
         """Counts lost connections: message ids of an earlier one mean nothing now."""
         return self._generation
+
+    @property
+    def was_up(self) -> bool:
+        """Whether it ever was connected."""
+        return self._state.connected or self._state.losses > 0
 
     def wait(self, timeout_s: float) -> LinkState:
         """The state as soon as it is connected or refused, or after the time-out."""
@@ -167,12 +198,21 @@ class Link:
             self._refused(detail)
             return
         self._session_present = flags.session_present
+        self._stale = False
+        self._silence.heard()
         if self._topics:
-            self.client.subscribe([(topic, 1) for topic in self._topics])  # up when it is granted
+            shared = f"$share/{self._share}/" if self._share else ""
+            # A shared subscription gives no retained messages and takes none of our own words from others.
+            self.client.subscribe(  # up when it is granted
+                [(shared + topic if "$SYS" not in topic else topic, 1) for topic in self._topics]
+            )
         else:
             self._is_up()
 
-    def _subscribed(self, _c: Any, _u: Any, _mid: int, reasons: list[Any], _p: Any) -> None:
+    def _subscribed(self, _c: Any, _u: Any, mid: int, reasons: list[Any], _p: Any) -> None:
+        self._silence.heard()
+        if mid == self._question:
+            return
         if any(reason.is_failure for reason in reasons):
             topics = ", ".join(self._topics)
             self._refused(
@@ -195,7 +235,8 @@ class Link:
         if self._ending or self._state.refused:
             return
         if self._state.connected:
-            detail = f"lost broker {self.address.url} ({reason}); trying again"
+            why = f"it was silent for {SILENT_S} s" if self._stale else reason
+            detail = f"lost broker {self.address.url} ({why}); trying again"
             self._tell(detail)
             self._change(LinkState(False, detail, time.time(), losses=self._state.losses + 1))
         else:
@@ -234,12 +275,30 @@ class Link:
         log.log(self._level + 10 * worse, "%s", detail)
 
     def _arrived(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
+        self._silence.heard()
         if self._on_message:
             self._guard(self._on_message, message, time.time_ns())
 
     def _published(self, _c: Any, _u: Any, mid: int, _r: Any, _p: Any) -> None:
+        self._silence.heard()
         if self._on_published:
             self._guard(self._on_published, mid)
+
+    # ---- the watch's thread
+
+    def _ask(self) -> None:
+        # Every broker answers this, and it changes nothing: nobody speaks on that topic. (iotcore does not
+        # answer when asked to end a subscription that there is not.)
+        self._question = self.client.subscribe(_NOBODY, 0)[1]
+
+    def _cut(self) -> None:
+        self._stale = True
+        connection = self.client.socket()
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                # paho's thread sees the end, reports the loss and connects anew. TLS is not ended properly,
+                # which would wait for the other side.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # type: ignore[arg-type]
 
     def _guard(self, callback: Callable[..., None], *arguments: Any) -> None:
         try:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import threading
 import time
+import uuid
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,10 +22,17 @@ import paho.mqtt.client as paho
 
 from obslab.config import Broker
 from obslab.errors import TableError
-from obslab.telemetry.archive.batch import Batch
+from obslab.telemetry.archive.batch import Batch, Refusal
+from obslab.telemetry.archive.requests import taken
 from obslab.telemetry.archive.store import Archive
 from obslab.telemetry.broker.link import Link, LinkState
+from obslab.telemetry.collect.exchange import Exchange
+from obslab.telemetry.collect.inbox import ingest
 from obslab.telemetry.collect.intake import Intake, Message
+from obslab.telemetry.collect.keeper import Keeper
+from obslab.telemetry.collect.words import apart
+from obslab.telemetry.impf import is_impf
+from obslab.telemetry.protocol import BLOCK, LEDGER, STATUS
 from obslab.telemetry.sample import META
 
 log = logging.getLogger(__name__)
@@ -31,6 +40,10 @@ log = logging.getLogger(__name__)
 _REPORT = "collector.json"
 _REPORT_S = 1.0
 _RETRY_S = 2.0
+_TICK_S = 1.0
+_GIVE_UP_S = 20.0
+BRIDGES = "$SYS/broker/connection/+/state"
+_SHARED_WORDS = (f"+/+/{LEDGER}", f"+/+/{BLOCK}")
 _LULL_S = 0.002  # a burst has ended when nothing came for so long, or after _BURST_S
 _BURST_S = 0.02
 _ENOUGH = 50  # half of what iotcore (rumqttd 0.20) sends before it waits for an acknowledgement
@@ -49,6 +62,9 @@ class Report:
     losses: int
     stored: int = 0
     trouble: str = ""
+    name: str = "main"
+    notice: str = ""
+    holes: int = 0
     pid: int = field(default_factory=os.getpid)
 
 
@@ -59,32 +75,57 @@ class Collector:
     writer tries again until there is space.
     """
 
-    def __init__(self, archive: Archive, address: Broker, topics: tuple[str, ...] = ("#",)) -> None:
-        self._archive = archive
+    def __init__(
+        self,
+        archive: Archive,
+        address: Broker,
+        topics: tuple[str, ...] = ("#",),
+        *,
+        name: str = "main",
+        confirms: bool = True,
+        share: str = "",
+    ) -> None:
+        self._archive, self._name, self._share = archive, name, share
         self._intake = Intake(archive.all_metas())
+        self._exchange = Exchange(self._intake.metas)
         self._inbox: deque[tuple[int, int, Message]] = deque()
         self._news, self._enough = threading.Event(), threading.Event()
         self._ending = False
-        self._trouble = self._report_trouble = ""
+        self._trouble = self._report_trouble = self._keep_trouble = ""
+        self._holes = 0
         self.counted: Counter[str] = Counter()
         # The session at the broker keeps what comes while we are away; it belongs to the archive.
         self._link = Link(
             address,
-            f"obslab-collector-{archive.id}",
+            f"obslab-collector-{archive.id}" + (f"-{uuid.uuid4().hex[:8]}" if share else ""),
             topics=topics,
             on_message=self._arrived,
-            clean_session=False,
+            clean_session=bool(
+                share
+            ),  # what one of several leaves unacknowledged, the broker gives the others
             manual_ack=True,
+            share=share,
         )
         # iotcore gives retained messages once in a session: killed before it had stored them, a collector
         # would read no sample until the station comes again. A session of their own always gets them.
         self._metas = Link(
             address,
-            f"obslab-metadata-{archive.id}",
-            topics=(f"+/+/{META}",),
-            on_message=self._metadata_arrived,
+            f"obslab-metadata-{self._link.client_id.removeprefix('obslab-collector-')}",
+            topics=(f"+/+/{META}", f"+/+/{STATUS}", *(_SHARED_WORDS if share else ())),
+            on_message=self._retained_arrived,
             quiet=True,
         )
+        # A link of its own: iotcore ends one that asks for $SYS, and then this one is given up.
+        self._bridges = Link(
+            address,
+            f"obslab-bridges-{self._link.client_id.removeprefix('obslab-collector-')}",
+            topics=(BRIDGES,),
+            on_message=self._bridge_arrived,
+            quiet=True,
+        )
+        self._keeper = Keeper(archive, name, self._say, confirms=confirms)
+        self._was_up: bool | None = None
+        self._tick_at = 0.0
         self._writer = threading.Thread(target=self._run, name="obslab-collector", daemon=True)
         self._reporter = threading.Thread(target=self._report_on, name="obslab-report", daemon=True)
 
@@ -93,6 +134,8 @@ class Collector:
         self._reporter.start()
         self._link.start()
         self._metas.start()
+        self._bridges.start()
+        self._give_up_at = time.monotonic() + _GIVE_UP_S
 
     def stop(self) -> None:
         """Store what has arrived, acknowledge it, and end."""
@@ -100,6 +143,7 @@ class Collector:
         self._news.set()
         self._writer.join()
         self._metas.stop()
+        self._bridges.stop()
         self._link.stop()
         self._write_report()
 
@@ -121,6 +165,9 @@ class Collector:
             losses=state.losses,
             stored=self.counted["unique"],
             trouble=self._trouble,
+            name=self._name,
+            notice=self._keeper.trouble,
+            holes=self._holes,
         )
 
     def _arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
@@ -131,10 +178,14 @@ class Collector:
         if len(self._inbox) == _ENOUGH:
             self._enough.set()
 
-    def _metadata_arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
-        if message.retain:  # what is published now comes over the other link
+    def _retained_arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
+        if message.retain or self._share:  # what is published now comes over the other link, unless shared
             self._inbox.append((0, 0, Message(message.topic, bytes(message.payload), arrival_ns)))
             self._news.set()
+
+    def _bridge_arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
+        self._inbox.append((0, 0, Message(message.topic, bytes(message.payload), arrival_ns)))
+        self._news.set()
 
     def _run(self) -> None:
         while not (self._ending and not self._inbox):
@@ -143,9 +194,12 @@ class Collector:
             while self._inbox:
                 self._gather()
                 taken = [self._inbox.popleft() for _ in range(min(len(self._inbox), _MOST))]
-                if not self._store([item for _, _, item in taken]):
+                samples, words, damaged = apart([item for _, _, item in taken])
+                if not self._store(samples, damaged):
                     return
                 self._link.ack([(generation, mid) for generation, mid, _ in taken if mid])
+                self._keep(words)
+            self._keep([])
 
     def _gather(self) -> None:
         """Let a burst come together: a commit costs the same for one message as for hundreds."""
@@ -155,9 +209,47 @@ class Collector:
             seen = len(self._inbox)
             self._enough.wait(_LULL_S)
 
-    def _store(self, messages: list[Message]) -> bool:
+    def _keep(self, words: list[Message]) -> None:
+        """Compare, ask and confirm, on what is stored now; a failure there must not stop the storing."""
+        due = time.monotonic() >= self._tick_at
+        if not (words or due) or not self._archive.is_keeper:
+            return
+        try:
+            state = self._link.state
+            if state.connected != self._was_up:
+                self._was_up = state.connected
+                self._keeper.link_changed(state.connected, state.detail)
+            self._keeper.heed(words)
+            if due:
+                self._tick_at = time.monotonic() + _TICK_S
+                self._keeper.tick()
+                self._archive.tidy(time.time_ns())
+                for _file, tally in ingest(self._archive):
+                    log.warning("taken in from the inbox: %s", tally)
+                for asked in taken(self._archive.path):
+                    self._keeper.ask_again(asked.topic, asked.begin_ns, asked.end_ns)
+                self._holes = self._keeper.holes_left()
+                self._keep_trouble = ""
+                if state.connected and not self._bridges.state.connected:
+                    self._give_up_bridges()
+        except Exception as error:  # whatever it is: samples go on being stored
+            if str(error) != self._keep_trouble:
+                log.exception("keeping the archive %s failed; trying again", self._archive.path)
+            self._keep_trouble = str(error)
+
+    def _give_up_bridges(self) -> None:
+        if time.monotonic() > self._give_up_at and not self._bridges.was_up:
+            self._bridges.stop()
+            self._give_up_at = math.inf
+
+    def _say(self, topic: str, payload: bytes, retain: bool) -> None:
+        if self._link.state.connected:
+            self._link.publish(topic, payload, retain=retain)
+
+    def _store(self, messages: list[Message], damaged: list[Refusal]) -> bool:
         """Commit, trying again while the disk is full; False when stopped before it succeeded."""
-        batch = self._intake.sort(messages)
+        batch = self._sort(messages)
+        batch.refusals += damaged
         while True:
             try:
                 self._read_again(batch)
@@ -172,6 +264,17 @@ class Collector:
                 log.warning("the archive %s takes data again", self._archive.path)
             self._trouble = ""
             return True
+
+    def _sort(self, messages: list[Message]) -> Batch:
+        foreign = [message for message in messages if is_impf(message.topic)]
+        if not foreign:
+            return self._intake.sort(messages)
+        batch = self._intake.sort([message for message in messages if not is_impf(message.topic)])
+        other = self._exchange.sort(foreign)
+        batch.arrivals += other.arrivals
+        batch.refusals += other.refusals
+        batch.metas |= other.metas
+        return batch
 
     def _complain(self, error: Exception, count: int) -> None:
         known = isinstance(error, TableError)

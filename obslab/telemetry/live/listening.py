@@ -17,6 +17,7 @@ from obslab.telemetry.archive.batch import Arrivals
 from obslab.telemetry.archive.store import Archive
 from obslab.telemetry.broker.link import Link
 from obslab.telemetry.collect.intake import Intake, Message
+from obslab.telemetry.collect.words import apart
 from obslab.telemetry.live.ring import Ring
 from obslab.telemetry.live.source import Condition, Rings
 from obslab.telemetry.readings import Readings
@@ -123,7 +124,9 @@ class BrokerSource:
     def _take(self, taken: list[Message]) -> None:
         if any(message.topic.endswith(META) for message in taken) and self._waiting:
             taken, self._waiting = [*self._waiting, *taken], {}
-        batch = self._intake.sort(taken)
+        samples, _words, damaged = apart(taken)  # samples that are filled in later come in blocks
+        batch = self._intake.sort(samples)
+        batch.refusals += damaged
         for refusal in batch.refusals:
             if refusal.waiting and len(self._waiting) < _INBOX:
                 self._waiting[Message(refusal.topic, refusal.payload, refusal.arrival_ns)] = None

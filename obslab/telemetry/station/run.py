@@ -1,4 +1,4 @@
-"""Runs a station: instruments -> journal -> publisher."""
+"""Runs a station: instruments -> journal -> publisher, and -> day files."""
 
 from __future__ import annotations
 
@@ -6,137 +6,158 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-from obslab.errors import ConfigError, TableError
-from obslab.telemetry.sample import Clock
+from obslab.telemetry.protocol import Command
+from obslab.telemetry.sample import Meta, Stream
+from obslab.telemetry.station.dayfile import DayFiles
+from obslab.telemetry.station.health import health
+from obslab.telemetry.station.holding import Holding
+from obslab.telemetry.station.instrument import Instrument
 from obslab.telemetry.station.journal import Journal
 from obslab.telemetry.station.publisher import Publisher
-from obslab.telemetry.station.recording import STORM, Recording
-from obslab.telemetry.station.replay import Instruments, Outgoing, Replay
-from obslab.telemetry.station.simulate import Simulator
-from obslab.times import as_ns, iso
+from obslab.telemetry.station.replay import Instruments, Outgoing
 
 log = logging.getLogger(__name__)
 
 _NAP_S = 0.5  # the longest sleep, so that stopping is prompt
-_RETRY_S = 2.0
-_HELD = 100_000  # messages held in memory while the disk is full: a day of one instrument
+_TELL_S = 60.0
 
 
 @dataclass
 class Station:
-    """Write what is due to the journal, wake the publisher, sleep until the next.
+    """Write what is due to the journal and to the day files, wake the publisher, sleep until the next.
 
-    While the journal's disk is full the newest ``_HELD`` messages wait in memory; what falls out is
-    counted in ``lost`` and logged.
+    Journal and day files fail apart: while the disk of one is full its messages wait in memory, and the other
+    goes on. ``pause``, ``resume`` and ``restart_driver`` may be called from any thread. A paused station
+    lets a real instrument's port go, for somebody else to use; what others give is ``skipped``. A
+    station that starts again is not paused: nobody has to remember.
     """
 
     instruments: Instruments
     journal: Journal
     publisher: Publisher
-    lost: int = 0
-    _held: list[Outgoing] = field(default_factory=list)
-    _declared: Clock | None = None
-    _trouble: str = ""
-    _retry_at: float = 0.0
+    days: DayFiles | None = None
+    paused: bool = False
+    skipped: int = 0
+    journalled: Holding = field(init=False)
+    filed: Holding | None = field(init=False)
+    _declared: list[tuple[Stream, Meta]] = field(default_factory=list)
+    _restart: threading.Event = field(default_factory=threading.Event)
+    _unsendable_told_at: float = -_TELL_S
+
+    def __post_init__(self) -> None:
+        self.journalled = Holding(str(self.journal.folder), self._write)
+        self.filed = Holding(str(self.days.folder), self._file) if self.days else None
+
+    @property
+    def lost(self) -> int:
+        """Messages that the journal never took."""
+        return self.journalled.lost
 
     def run(self, ending: threading.Event) -> None:
-        """Until ``ending`` is set, or a replay has come to its end and is on disk."""
+        """Until ``ending`` is set, or a replay or standard input has come to its end and is on disk."""
+        real = self.instruments if isinstance(self.instruments, Instrument) else None
+        if real:
+            real.start()
         while not ending.is_set():
-            self._held += self.instruments.due(self.instruments.clock.at(time.time_ns()))
-            if time.monotonic() >= self._retry_at:
-                self._save()
+            self._save(self._due())
             upcoming = self.instruments.next_ns()
             if upcoming is None and not self._unsaved():
-                return
+                break
             wait_s = (
                 _NAP_S
                 if upcoming is None
                 else (self.instruments.clock.wall_at(upcoming) - time.time_ns()) / 1e9
             )
             ending.wait(min(_NAP_S, max(0.001, wait_s)))
-        if self._unsaved():
-            self._save()  # told to end between two tries on a full disk: this is the last one
-        if self._unsaved():
-            self.lost += len(self._held)
-            log.error("%d messages are lost: they could never be written", self.lost)
+        rest = real.finish() if real else []
+        if rest or self._unsaved():  # perhaps between two tries on a full disk: this is the last one
+            self._save(rest, last=True)
+        for holding in (self.journalled, self.filed):
+            if holding:
+                holding.give_up()
+        if self.days:
+            try:
+                self.days.close()
+            except OSError as error:
+                log.error("%s: %s", self.days.folder, error)
+
+    def pause(self) -> None:
+        self.paused = True
+        if isinstance(self.instruments, Instrument):
+            self.instruments.pause()
+
+    def resume(self) -> None:
+        self.paused = False
+        if isinstance(self.instruments, Instrument):
+            self.instruments.unpause()
+
+    def restart_driver(self) -> None:
+        """A new driver on a newly opened port, before the next reading."""
+        self._restart.set()
+
+    def command(self, command: Command) -> None:
+        """What an operator asks for over ``$cmd``."""
+        {"pause": self.pause, "resume": self.resume, "restart": self.restart_driver}[command.do]()
+
+    def health(self) -> dict[str, Any]:
+        """The fields of ``$status`` that are about instruments and disks."""
+        real = self.instruments if isinstance(self.instruments, Instrument) else None
+        held = [holding for holding in (self.journalled, self.filed) if holding]
+        return health(
+            driver=real.driver_name if real else type(self.instruments).__name__.lower(),
+            troubles=[
+                real.trouble if real and not self.paused else "",
+                *(holding.trouble for holding in held),
+                *(
+                    f"messages for {holding.where} were lost: memory was full"
+                    for holding in held
+                    if holding.lost
+                ),
+            ],
+            paused=self.paused,
+            folders=[self.journal.folder, *([self.days.folder] if self.days else [])],
+        )
+
+    def _due(self) -> list[Outgoing]:
+        messages = self.instruments.due(self.instruments.clock.at(time.time_ns()))
+        if self._restart.is_set():
+            self._restart.clear()
+            if isinstance(self.instruments, Instrument):
+                messages += self.instruments.restart()
+        if self.paused and not isinstance(self.instruments, Instrument):
+            self.skipped += len(messages)
+            return []
+        return messages
 
     def _unsaved(self) -> bool:
-        return bool(self._held or self.instruments.unsendable)
+        return bool(self.journalled.held or self.instruments.unsendable or (self.filed and self.filed.held))
 
-    def _save(self) -> None:
-        try:
-            if self._declared != self.instruments.clock:  # a replay that begins anew has another
-                self._declare()
-            self._write()
-        except TableError as error:
-            self._hold(error.message)
-            return
-        if self._trouble:
-            log.warning("%s takes data again; %d messages were lost", self.journal.folder, self.lost)
-        self._trouble = ""
+    def _save(self, messages: list[Outgoing], *, last: bool = False) -> None:
+        self.journalled.save(messages, last=last)
+        if self.filed:
+            self.filed.save(messages, last=last)
 
-    def _declare(self) -> None:
-        for stream, meta in self.instruments.metas():
-            if meta not in self.journal.metas().get(stream.meta_topic, ()):
-                self.journal.add_meta(stream.meta_topic, meta)
-        self._declared = self.instruments.clock
-        self.publisher.wake_metas()
-
-    def _write(self) -> None:
-        if self.instruments.unsendable:
-            self.journal.keep_unsendable(self.instruments.unsendable)
-            log.error("kept, not sent: %s", self.instruments.unsendable[0].reason)
-            self.instruments.unsendable.clear()
-        if self._held:
-            self.journal.append(self._held)
-            self._held = []
+    def _write(self, messages: list[Outgoing]) -> None:
+        """Into the journal; metadata before the messages that need it."""
+        if (metas := self.instruments.metas()) != self._declared:  # a replay that begins anew has others
+            for stream, meta in metas:
+                if meta not in self.journal.metas().get(stream.meta_topic, ()):
+                    self.journal.add_meta(stream.meta_topic, meta)
+            self._declared = metas
+            self.publisher.wake_metas()
+        if kept := self.instruments.unsendable:
+            self.journal.keep_unsendable(kept)
+            if time.monotonic() - self._unsendable_told_at >= _TELL_S:  # once a minute, whatever comes
+                self._unsendable_told_at = time.monotonic()
+                log.error("kept, not sent: %s (%r)", kept[0].reason, kept[0].reading)
+            kept.clear()
+        if messages:
+            self.journal.append(messages)
+            messages.clear()
             self.publisher.wake()
 
-    def _hold(self, trouble: str) -> None:
-        self._retry_at = time.monotonic() + _RETRY_S
-        if trouble != self._trouble:  # once, not at each try: the log may be on the same disk
-            log.error("%s; messages wait in memory", trouble)
-        self._trouble = trouble
-        dropped = max(0, len(self._held) - _HELD)
-        if dropped and not self.lost:
-            log.error("%d messages wait in memory, which is all it takes: the oldest are lost", _HELD)
-        self.lost += dropped
-        del self._held[:dropped]
-
-
-def instruments_from(
-    *,
-    replay: Path | None,
-    simulate: bool,
-    station: str | None,
-    instruments: list[str],
-    speed: float,
-    time: str,
-    begin: str | None,
-    loop: bool,
-    seed: int,
-) -> Replay | Simulator:
-    """The instruments that the options of ``obslab station run`` ask for. Raises ConfigError."""
-    if (replay is None) == (not simulate):
-        raise ConfigError("choose one of --replay FILE and --simulate")
-    if time not in ("shifted", "original"):
-        raise ConfigError(f"--time {time!r} is neither shifted nor original")
-    if not speed > 0:
-        raise ConfigError(f"--speed {speed:g} is not a positive number")
-    if len(instruments) > 2 or len(set(instruments)) < len(instruments):
-        raise ConfigError(
-            f"--instrument {' '.join(instruments)}: wanted one name for the vector, another for the scalar"
-        )
-    code = station.upper() if station else None
-    if replay is None:
-        names = (*instruments, *("lemi0001", "gsm90001")[len(instruments) :])
-        return Simulator(code or "PEA", (names[0], names[1]), seed=seed, speed=speed)
-    recording = Recording.read(STORM if str(replay) == "storm" else replay).renamed(code, instruments)
-    begin_ns = as_ns(begin) if begin else None
-    if begin_ns is not None and not recording.begin_ns <= begin_ns < recording.end_ns:
-        raise ConfigError(
-            f"--begin {begin} is not between {iso(recording.begin_ns)} and {iso(recording.end_ns)}"
-        )
-    return Replay(recording, speed=speed, shifted=time == "shifted", begin_ns=begin_ns, loop=loop)
+    def _file(self, messages: list[Outgoing]) -> None:
+        if self.days:
+            self.days.append(messages, self.instruments.metas())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from obslab.errors import ConfigError
 from obslab.telemetry import codec
 from obslab.telemetry.sample import FORMAT, Clock, Meta, Stream, as_datetime
 from obslab.telemetry.station.journal import Entry, Journal, Unsendable
+from obslab.telemetry.station.link_model import LEMI_DELAY_S, PRESETS, Preset, outage_s
 from obslab.telemetry.station.replay import Outgoing, refuse_going_back
 from obslab.times import as_ns
 
@@ -24,24 +24,6 @@ _NS = 1_000_000_000
 _DAY_S = 86_400.0
 _FIELD_NT = np.array([13_210.0, -3_105.0, -36_240.0])  # about what PEA has: |F| = 38.7 uT
 _DAILY_NT = np.array([18.0, 14.0, 9.0])
-_LEMI_DELAY_S = 0.3  # LEMI-25 manual, Lviv, October 2014, quoted by Bracke et al. (2017), section 1
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A link: mean latency and its spread, and outages as a Poisson process, in station time."""
-
-    latency_s: float
-    jitter_s: float
-    outages_per_day: float
-    outage_s: float
-
-
-PRESETS = {
-    "pea": Preset(0.3, 0.05, 10 / 30, 4.0),  # the paper: 300 ms, about 10 short losses a month
-    "demo": Preset(0.3, 0.05, 480.0, 8.0),  # an outage every three minutes, so that one sees it
-    "quiet": Preset(0.0, 0.0, 0.0, 0.0),
-}
 
 
 def preset_named(name: str) -> Preset:
@@ -93,7 +75,7 @@ class Simulator:
                     kind="vector",
                     components=("x", "y", "z"),
                     scale=0.001,
-                    delay_s=_LEMI_DELAY_S,
+                    delay_s=LEMI_DELAY_S,
                     orientation="XYZ",
                     sensor="LEMI-25 (simulated)",
                     site="Princess Elisabeth, simulated",
@@ -127,7 +109,7 @@ class Simulator:
         return messages
 
     def next_ns(self) -> int:
-        return self._next_s * _NS + round(_LEMI_DELAY_S * _NS)
+        return self._next_s * _NS + round(LEMI_DELAY_S * _NS)
 
 
 def field_nt(second: int, seed: int) -> tuple[NDArray[np.float64], float, int]:
@@ -147,6 +129,8 @@ def field_nt(second: int, seed: int) -> tuple[NDArray[np.float64], float, int]:
 class Satellite:
     """Holds messages back as a link with latency, jitter and outages would; order is kept.
 
+    ``link_model`` computes the same for months at once, and with the link's rate.
+
     A gate for ``Publisher``: an entry may go when its release time has come on the station's clock.
     """
 
@@ -158,7 +142,7 @@ class Satellite:
     def __call__(self, entry: Entry) -> bool:
         now_ns = self._clock.at(time.time_ns())
         release_ns = max(
-            self._released_ns, entry.time_ns + round((_LEMI_DELAY_S + self.latency_s(entry.seq)) * _NS)
+            self._released_ns, entry.time_ns + round((LEMI_DELAY_S + self.latency_s(entry.seq)) * _NS)
         )
         if now_ns < release_ns or self.is_out(now_ns):
             return False
@@ -175,13 +159,16 @@ class Satellite:
         return mean + float(_random(self._seed, seq, 1).gamma(mean / scale, scale))
 
     def is_out(self, now_ns: int) -> bool:
-        """Whether the link is down: one outage in each mean interval, somewhere in it."""
+        """Whether the link is down: the long outage, or the one somewhere in each mean interval."""
+        since_s = (now_ns - self._begin_ns) / _NS - self._preset.long_outage_at_s
+        if 0 <= since_s < self._preset.long_outage_s:
+            return True
         if self._preset.outages_per_day <= 0:
             return False
         every_s = _DAY_S / self._preset.outages_per_day
         number, into_s = divmod(max(0, now_ns - self._begin_ns) / _NS, every_s)
         rng = _random(self._seed, int(number), 2)
-        length_s = min(float(rng.exponential(self._preset.outage_s)), every_s / 2)
+        length_s = outage_s(self._preset, every_s, rng)
         begin_s = float(rng.uniform(0.0, every_s - length_s))
         return bool(begin_s <= into_s < begin_s + length_s)
 

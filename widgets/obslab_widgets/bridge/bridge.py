@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Feed = Callable[[], Iterable[tuple[Model, dict[str, Any]]] | None]
 Handler = Callable[[dict[str, Any]], object]
 
-EVENTS = frozenset({"select", "range", "resize", "reset"})
+EVENTS = frozenset({"select", "range", "resize", "reset", "press"})
 _HERE = Path(__file__).parent
 # anywidget takes one module, as text: relative imports would not resolve in a page.
 _SCRIPTS = ("theme.js", "store.js", "access.js", "panel.js", "view.js", "bridge.js")
@@ -102,7 +102,9 @@ class Bridge(anywidget.AnyWidget):
         """Text beside the plot; None removes it.
 
         `status` is {"level": "ok" | "busy" | "off", "text"}; with "ok" the page warns by itself when
-        frames stay away. `table` is {"columns", "rows"} of plain numbers and strings.
+        frames stay away. `table` is {"columns", "rows"} of plain numbers and strings. A cell may be a
+        button {"button": text, "name", "label"}, whose "press" event has its name in `on`, or a bar
+        {"share": 0 to 1, "label"}; the label is for screen readers.
         """
         with self._lock:
             self._picture.tell(parts)
@@ -164,7 +166,8 @@ class Bridge(anywidget.AnyWidget):
         """Call `handler(event)` on the kernel's main loop; of several waiting events the latest wins.
 
         "select" carries `geometry` (None when cleared); "range" and "resize" carry x0, x1, y0, y1
-        and the width and height in pixels; "reset" asks for the home view. `on` names the figure.
+        and the width and height in pixels; "reset" asks for the home view. `on` names the figure, or for
+        "press" the button of the table.
         """
         if event not in EVENTS:
             raise ValueError(f"no event {event!r}; one of {', '.join(sorted(EVENTS))}")

@@ -13,6 +13,31 @@ function setText(node, value) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+// Text, or a button {button, name, label}, or a bar {share, label}.
+function setCell(cell, value, press) {
+  if (cell.given === value) return;
+  cell.given = value;
+  let part = cell.firstElementChild;
+  const tag = "button" in Object(value) ? "button" : "share" in Object(value) ? "progress" : "";
+  if ((part?.localName ?? "") !== tag) {
+    part = tag && element(tag, { class: `obslab-cell-${tag}` });
+    cell.replaceChildren(...(part ? [part] : []));
+    if (tag === "button") {
+      part.type = "button";
+      part.addEventListener("click", () => {
+        part.disabled = true; // until the kernel says what became of it
+        press(cell.given.name);
+      });
+    }
+  }
+  if (!part) return setText(cell, value);
+  part.setAttribute("aria-label", value.label);
+  part.title = tag === "progress" ? `${Math.round(100 * value.share)} %` : value.label;
+  if (tag === "progress") part.value = value.share;
+  else setText(part, value.button);
+  part.disabled = false;
+}
+
 class Panel {
   constructor(el, store, label, actions) {
     this.store = store;
@@ -89,7 +114,8 @@ class Panel {
     if (shape !== this.shape) this.buildTable(columns, rows.length, isNumber);
     this.shape = shape;
     this.table.hidden = !columns.length;
-    rows.forEach((row, i) => row.forEach((value, j) => setText(this.cells[i][j], value ?? "–")));
+    const press = (name) => this.store.ask("press", name);
+    rows.forEach((row, i) => row.forEach((value, j) => setCell(this.cells[i][j], value ?? "–", press)));
   }
 
   buildTable(columns, length, isNumber) {

@@ -17,6 +17,7 @@ Frame = tuple[dict[str, Any], list[memoryview | bytes]]
 
 _PARTS = ("status", "table")
 _LEVELS = ("ok", "busy", "off")
+_SPECIAL_CELLS = ({"button", "name", "label"}, {"share", "label"})
 _PAGES = 8  # a reload is a new page: remember the answers to the latest few
 
 
@@ -151,6 +152,8 @@ def _table(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, Mapping) and set(value) not in _SPECIAL_CELLS:
+        raise ValueError(f"table cell has {', '.join(value)}; wanted button, name, label or share, label")
     if isinstance(value, (float, np.floating)) and not np.isfinite(value):
         return None
     return own(value)

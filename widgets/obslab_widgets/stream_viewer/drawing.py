@@ -13,7 +13,7 @@ from bokeh.models.ui import UIElement
 from bokeh.plotting import figure
 
 from obslab_widgets.parts import add_hover, add_mark, add_names, colour, plain, time_figure
-from obslab_widgets.stream_viewer.model import Frame, Group, Panel
+from obslab_widgets.stream_viewer.model import Axes, Frame, Group
 
 _TOTAL_PX, _LOWEST_PX, _HIGHEST_PX = 480, 80, 260
 _COLUMNS = ("time", "y", "value")
@@ -79,7 +79,7 @@ class Drawing:
             plots.append(plot)
         return plots
 
-    def _lines(self, plot: figure, panel: Panel) -> None:
+    def _lines(self, plot: figure, panel: Axes) -> None:
         for trace in panel.traces:
             source = self._sources[trace.name] = ColumnDataSource({name: [] for name in _COLUMNS})
             line = plot.line(

@@ -36,7 +36,7 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Panel:
+class Axes:
     """One pair of axes; ``group`` names the clock, whose panels share the time axis."""
 
     name: str
@@ -55,7 +55,7 @@ class Group:
     title: str
     begin_ns: int
     end_ns: int
-    panels: tuple[Panel, ...]
+    panels: tuple[Axes, ...]
     marked: tuple[float, float] | None
 
 
@@ -131,9 +131,9 @@ def _group(name: str, tracks: list[Track], state: State, width_px: int, colours:
     )
 
 
-def _stacked(group: str, traces: list[Trace], state: State) -> tuple[Panel, ...]:
+def _stacked(group: str, traces: list[Trace], state: State) -> tuple[Axes, ...]:
     return tuple(
-        Panel(
+        Axes(
             trace.name,
             group,
             f"{trace.name.split()[-1].upper()} ({trace.unit})",
@@ -144,7 +144,7 @@ def _stacked(group: str, traces: list[Trace], state: State) -> tuple[Panel, ...]
     )
 
 
-def _common(group: str, traces: list[Trace], state: State) -> tuple[Panel, ...]:
+def _common(group: str, traces: list[Trace], state: State) -> tuple[Axes, ...]:
     """Traces of one unit together, each from its own median: the components are far apart otherwise."""
     panels = []
     for unit in dict.fromkeys(trace.unit for trace in traces):
@@ -161,7 +161,7 @@ def _common(group: str, traces: list[Trace], state: State) -> tuple[Panel, ...]:
             if trace.unit == unit
         ]
         name = f"{group} {unit}"
-        panels.append(Panel(name, group, f"from median ({unit})", *_limits(moved, state), tuple(moved)))
+        panels.append(Axes(name, group, f"from median ({unit})", *_limits(moved, state), tuple(moved)))
     return tuple(panels)
 
 

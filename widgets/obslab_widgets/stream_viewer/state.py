@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from obslab_widgets.selection import Selection
 
-@dataclass(frozen=True)
-class Selection:
-    """A marked interval ``[begin, end)`` in ns, by the clock of the group of stations it was marked on."""
-
-    group: str
-    begin_ns: int
-    end_ns: int
+__all__ = ["Selection", "State"]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from obslab.telemetry.live.source import Source
 from obslab.telemetry.readings import Readings
 from obslab.telemetry.sample import Clock
 from obslab.times import from_ns
+from obslab_widgets.stream_viewer.past import Past
 from obslab_widgets.stream_viewer.state import State
 
 _NS = 1_000_000_000
@@ -35,14 +36,21 @@ class Track:
     rate_hz: float
     lag_s: float
 
+    @property
+    def station(self) -> str:
+        return self.readings.stream.station
+
     def station_ns(self, wall_ns: int) -> int:
         return self.clock.at(wall_ns) if self.clock else wall_ns
 
 
-def look(source: Source, state: State, now_ns: int, *, marked: bool = False) -> tuple[Track, ...]:
+def look(
+    source: Source, state: State, now_ns: int, *, marked: bool = False, past: Past | None = None
+) -> tuple[Track, ...]:
     """Copies of what the window shows, one track for each stream, in order.
 
-    With ``marked`` the samples reach as far as the marked interval, which may have left the window.
+    With ``marked`` the samples reach as far as the marked interval, which may have left the window. What of a
+    window that stands still has left the rings comes from ``past``.
     """
     rings = source.rings()
     wall_ns = now_ns if state.until_ns is None else state.until_ns
@@ -62,9 +70,30 @@ def look(source: Source, state: State, now_ns: int, *, marked: bool = False) -> 
         if marked and state.selection:
             first_ns, last_ns = min(first_ns, state.selection.begin_ns), max(last_ns, state.selection.end_ns)
         readings = ring.between(first_ns, last_ns)
+        if past and (marked or state.until_ns is not None):
+            readings = _joined(past.before(ring, first_ns, last_ns), readings)
         about = meta.site if meta else ""
         tracks.append(Track(readings, clock, about, end_ns, ring.latest_ns(), came.size / _RECENT_S, lag_s))
     return tuple(tracks)
+
+
+def _joined(older: Readings | None, newer: Readings) -> Readings:
+    """Both, with the components of the newer."""
+    if older is None:
+        return newer
+    values = np.full((older.time_ns.size, len(newer.components)), np.nan)
+    for place, name in enumerate(newer.components):
+        if name in older.components:
+            values[:, place] = older.values[:, older.components.index(name)]
+    return Readings(
+        newer.stream,
+        newer.components,
+        newer.units,
+        np.concatenate([older.time_ns, newer.time_ns]),
+        np.concatenate([older.arrival_ns, newer.arrival_ns]),
+        np.concatenate([values, newer.values]),
+        np.zeros(older.time_ns.size + newer.time_ns.size, dtype=np.uint8),
+    )
 
 
 def trace_names(tracks: Iterable[Track]) -> list[str]:

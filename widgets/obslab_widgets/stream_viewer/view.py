@@ -15,6 +15,7 @@ from obslab_widgets.panel import Panel
 from obslab_widgets.stream_viewer.controls import Controls
 from obslab_widgets.stream_viewer.drawing import Drawing
 from obslab_widgets.stream_viewer.model import COLUMNS, frame
+from obslab_widgets.stream_viewer.past import Past
 from obslab_widgets.stream_viewer.state import Selection, State
 from obslab_widgets.stream_viewer.tracks import Track, in_window, look, trace_names, whole_length_s
 
@@ -42,6 +43,7 @@ class StreamViewer(Panel[State]):
         initial = State() if window_s is None else State(window_s=window_s)
         if window_s is None and not self._source.live:
             initial = State(window_s=whole_length_s(self._source))
+        self._older = Past(self._source)
         self._drawing: Drawing | None = None
         self._names: tuple[str, ...] = ()
         self._width_px = 1000
@@ -72,13 +74,41 @@ class StreamViewer(Panel[State]):
         return (np.datetime64(marked.begin_ns, "ns"), np.datetime64(marked.end_ns, "ns")) if marked else None
 
     @property
+    def marked(self) -> Selection | None:
+        """The marked interval, with the stations whose clock it is by."""
+        return self._state.selection
+
+    def select(self, selection: Selection | None) -> None:
+        """Mark an interval, or none. When the window does not show it, it moves there and pauses."""
+        track = next((one for one in self._tracks() if selection and one.station in selection.stations), None)
+        if selection is None or track is None:
+            self.change(selection=selection)
+            return
+        begin_ns, end_ns, length_ns = (
+            selection.begin_ns,
+            selection.end_ns,
+            selection.end_ns - selection.begin_ns,
+        )
+        fellows = {one.station for one in self._tracks() if one.clock == track.clock}
+        changes: dict[str, Any] = {"selection": Selection(" ".join(sorted(fellows)), begin_ns, end_ns)}
+        window_ns = round(self._state.window_s * 1e9)
+        if begin_ns >= track.end_ns or end_ns <= track.end_ns - window_ns:
+            until_ns = end_ns + length_ns // 2
+            changes |= {
+                "until_ns": track.clock.wall_at(until_ns) if track.clock else until_ns,
+                "window_s": 2 * length_ns / 1e9,
+            }
+        self.change(**changes)
+
+    @property
     def dataset(self) -> xr.Dataset:
         """Samples of the marked interval, or of the window, side by side on one ``time``.
 
         One variable for each trace shown, as ``wic_lemi036_h``, NaN where an instrument has no sample, and
         one with the arrival times of each instrument.
         """
-        return in_window(look(self._source, self._state, time.time_ns(), marked=True), self._state)
+        tracks = look(self._source, self._state, time.time_ns(), marked=True, past=self._older)
+        return in_window(tracks, self._state)
 
     def summary(self) -> str:
         """What is shown, in words that stay the same while nothing is changed."""
@@ -113,7 +143,7 @@ class StreamViewer(Panel[State]):
 
     def feed(self) -> list[tuple[Model, dict[str, Any]]]:
         now_ns = time.time_ns()
-        tracks = look(self._source, self._state, now_ns)
+        tracks = look(self._source, self._state, now_ns, past=self._older)
         drawn = frame(self._state, tracks, self._source.condition(), now_ns, width_px=self._width_px)
         names = tuple(trace_names(tracks))
         if names != self._names:
