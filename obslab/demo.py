@@ -4,9 +4,11 @@ One supervisor process for each user holds it together. Whoever calls ``start`` 
 connection to the supervisor; the system closes it when that process ends, however it ends, and with
 the last lease the observatory stops. A second caller joins the one that runs.
 
-    station WIC (replay of a storm, 30 times as fast) -+
-                                                       +-> broker -> collector -> archive
-    station PEA (simulated, over a satellite)         -+
+    station WIC (replay of a storm, 30 times as fast) -> relay -+
+                                                                +-> broker -> collector -> archive
+    station PEA (simulated, over a satellite)         -> relay -+
+
+A relay is a link that can be cut: ``start().cut("WIC")``, ``.restore("WIC")``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from obslab import config
 from obslab.errors import DemoError, TableError
 from obslab.tables import hold
 
+STATIONS = ("WIC", "PEA")
 BUSY = 75  # exit code of a supervisor that finds another: "try again later" in sysexits.h
 _START_S = 60.0
 _STOP_S = 30.0
@@ -44,6 +47,14 @@ class Demo:
         if self._lease is not None:
             self._lease.close()
             self._lease = None
+
+    def cut(self, station: str) -> None:
+        """Break the link of station ``WIC`` or ``PEA``; it goes on recording."""
+        cut(station)
+
+    def restore(self, station: str) -> None:
+        """Mend the link again."""
+        restore(station)
 
     def summary(self) -> str:
         return f"demo observatory: broker {self.broker}, archive {self.archive}"
@@ -100,6 +111,29 @@ def status() -> dict[str, Any]:
     facts, control = asked
     control.close()
     return {"running": True, **facts}
+
+
+def cut(station: str) -> None:
+    """Break the link of a station of the running demo. Raises DemoError."""
+    _tell(f"cut {_known(station)}")
+
+
+def restore(station: str) -> None:
+    """Mend it again. Raises DemoError."""
+    _tell(f"restore {_known(station)}")
+
+
+def _known(station: str) -> str:
+    if station.upper() not in STATIONS:
+        raise DemoError(f"the demo has no station {station!r}; it has {' and '.join(STATIONS)}")
+    return station.upper()
+
+
+def _tell(word: str) -> None:
+    asked = _ask(_home(), word)
+    if asked is None:
+        raise DemoError("no demo observatory is running; start one with demo.start()")
+    asked[1].close()
 
 
 def _home() -> Path:

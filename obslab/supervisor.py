@@ -24,6 +24,7 @@ from obslab.lifetime import until_told
 from obslab.tables import hold
 from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.broker.brokers import IotcoreBroker
+from obslab.telemetry.broker.relay import Relay
 from obslab.telemetry.collect.collector import read_report
 
 log = logging.getLogger(__name__)
@@ -45,18 +46,25 @@ class Observatory:
         self.folder = folder
         self.archive = folder / "archive"
         self.broker = IotcoreBroker()
-        at = ["--broker", self.broker.url, "--with-parent"]
-        self._commands = {
-            "collector": ["collect", *at, "--archive", str(self.archive)],
-            "wic": ["station", "run", *at, "--journal", str(folder / "wic"), *_STORM],
-            "pea": ["station", "run", *at, "--journal", str(folder / "pea"), *_SATELLITE],
+        # Each station has a link of its own, so that one can be cut; PEA's is as narrow as the paper's.
+        self.links = {
+            "WIC": Relay("127.0.0.1", self.broker.port),
+            "PEA": Relay("127.0.0.1", self.broker.port, bits_per_s=56_000),
         }
+        self._commands: dict[str, list[str]] = {}
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self._died: dict[str, float] = {}
 
     def start(self) -> None:
         """The collector first: what is published before its session exists, the broker keeps for nobody."""
         self.broker.start()
+        for link in self.links.values():
+            link.start()
+        self._commands = {
+            "collector": ["collect", "--broker", self.broker.url, "--archive", str(self.archive)],
+            "wic": self._station("WIC", *_STORM),
+            "pea": self._station("PEA", *_SATELLITE),
+        }
         self._run("collector")
         self._wait(lambda: bool((report := read_report(self.archive)) and report.connected), "the collector")
         self._run("wic")
@@ -79,12 +87,25 @@ class Observatory:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(5)
             child.kill()
+        for link in self.links.values():
+            link.stop()
         self.broker.stop()
 
+    def cut(self, station: str) -> None:
+        """Break a station's link; it goes on recording. An unknown one is a KeyError."""
+        self.links[station].cut()
+
+    def restore(self, station: str) -> None:
+        self.links[station].restore()
+
+    def _station(self, code: str, *options: str) -> list[str]:
+        folder = self.folder / code.lower()
+        where = ["--broker", self.links[code].url, "--journal", str(folder), "--days", str(folder / "days")]
+        return ["station", "run", *where, *options]
+
     def _run(self, name: str) -> None:
-        self.children[name] = subprocess.Popen(
-            [sys.executable, "-P", "-m", "obslab", *self._commands[name]], stdin=subprocess.PIPE
-        )
+        command = [sys.executable, "-P", "-m", "obslab", *self._commands[name], "--with-parent"]
+        self.children[name] = subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def _again(self, name: str, start: Callable[[], None]) -> None:
         now = time.monotonic()
@@ -133,7 +154,10 @@ def serve(home: Path) -> None:
 
 
 class Leases:
-    """Answers at the door: ``lease``, ``keep``, ``status`` or ``stop``; each gets the status, one line."""
+    """Answers at the door: ``lease``, ``keep``, ``status``, ``stop``, ``cut WIC``, ``restore WIC``.
+
+    Each gets the status, one line.
+    """
 
     def __init__(self, door: socket.socket, observatory: Observatory) -> None:
         self._observatory = observatory
@@ -169,6 +193,10 @@ class Leases:
                     self._kept = True
                 case "stop":
                     self._stopped = True
+                case "cut WIC" | "cut PEA":
+                    self._observatory.cut(word[-3:])
+                case "restore WIC" | "restore PEA":
+                    self._observatory.restore(word[-3:])
             if word:
                 caller.sendall(json.dumps(self._status()).encode() + b"\n")
                 return

@@ -24,6 +24,8 @@ COMMANDS = [
     "demo start",
     "demo stop",
     "demo status",
+    "demo cut",
+    "demo restore",
     "broker",
     "broker run",
     "broker config",

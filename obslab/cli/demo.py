@@ -39,3 +39,21 @@ def demo_status(as_json: Json = False) -> None:
         say("\n".join(f"{key}: {value}" for key, value in status.items()))
     if not status["running"]:
         raise typer.Exit(1)
+
+
+@app.command("cut")
+def demo_cut(station: str) -> None:
+    """Cut the link of station WIC or PEA: it goes on recording, and nothing arrives."""
+    from obslab import demo
+
+    demo.cut(station)
+    say(f"the link of {station.upper()} is cut; `obslab demo restore {station.upper()}` mends it")
+
+
+@app.command("restore")
+def demo_restore(station: str) -> None:
+    """Mend the link of a station again."""
+    from obslab import demo
+
+    demo.restore(station)
+    say(f"the link of {station.upper()} is mended")

@@ -25,10 +25,10 @@ def lines(sent):
         yield f"{at:%Y %m %d %H %M %S} {x:.3f} {y:.3f} {z:.3f} -12.31 18.40 12.63 {GPS}\r\n".encode()
 
 
-@pytest.fixture
-def site(observatory, tmp_path):
+@pytest.fixture(params=[28])
+def site(request, observatory, tmp_path):
     """A station that reads a LEMI on its standard input; its samples are of the last minutes."""
-    seconds = 30 * PER_S
+    seconds = request.param * PER_S
     both = recording(seconds, int(time.time()) - seconds)
     site = observatory(Recording(both.tracks[:1]), speed=1)
     site.plan("station", "station", "run", "--stdin", "--driver", "lemi25", "--iaga", "PEA",
@@ -89,6 +89,7 @@ def test_an_archive_s_clock_may_be_set_by_an_hour(site, rng):
     end(site, feeding, rejected=True)
 
 
+@pytest.mark.parametrize("site", [6], indirect=True)
 def test_a_time_stamp_from_the_future_is_recorded_and_holds_nothing_up(site):
     """A GPS that is a year ahead for one line: refused, on record, and no reason to keep the journal."""
     wrong = {

@@ -15,7 +15,7 @@ SPEED = 300
 
 
 def test_collectors_that_relieve_each_other_leave_one_whole_archive(observatory, rng):
-    site = observatory(recording(15 * SPEED), speed=SPEED)
+    site = observatory(recording(14 * SPEED), speed=SPEED)
     site.begin()
     for _ in range(3):
         time.sleep(rng.uniform(0.5, 2.5))
@@ -29,7 +29,7 @@ def test_collectors_that_relieve_each_other_leave_one_whole_archive(observatory,
 
 def test_an_archive_that_was_away_while_another_collected_is_whole_in_the_end(observatory, rng, tmp_path):
     """The other does not confirm: it is not the one that the journal is kept for."""
-    site = observatory(recording(15 * SPEED), speed=SPEED)
+    site = observatory(recording(14 * SPEED), speed=SPEED)
     site.begin()
     time.sleep(rng.uniform(1, 3))
     assert site.end("collector") == 0

@@ -32,7 +32,7 @@ def disk_of(request, tmp_path):
 
 def test_full_disks_hold_everything_up_and_lose_nothing(observatory, disk_of, rng, tmp_path):
     """The link is cut when the station's disk is full: else the journal frees as much as it needs."""
-    site = observatory(recording(28 * SPEED), speed=SPEED)
+    site = observatory(recording(24 * SPEED), speed=SPEED)
     site.begin()
     for parts in rng.sample([("station",), ("collector",), ("station", "collector")], 3):
         time.sleep(rng.uniform(0.5, 2.0))

@@ -13,9 +13,9 @@ KINDS = ("broker", "station", "collector")
 
 def test_any_part_may_be_killed_at_any_moment(observatory, rng):
     """The embedded broker is the worst of all: killed, it forgets sessions, queues and retained messages."""
-    site = observatory(recording(30 * SPEED), speed=SPEED)
+    site = observatory(recording(24 * SPEED), speed=SPEED)
     site.begin()
-    victims = [*KINDS * 6]
+    victims = [*KINDS * 5]
     rng.shuffle(victims)
     for kind in victims:
         time.sleep(rng.uniform(0.05, 2.0))
@@ -28,7 +28,7 @@ def test_any_part_may_be_killed_at_any_moment(observatory, rng):
 
 
 def test_two_or_all_parts_may_die_together(observatory, rng):
-    site = observatory(recording(20 * SPEED), speed=SPEED)
+    site = observatory(recording(16 * SPEED), speed=SPEED)
     site.begin()
     for _ in range(5):
         time.sleep(rng.uniform(0.5, 3.0))

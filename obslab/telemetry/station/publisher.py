@@ -146,10 +146,11 @@ class Publisher:
         self._finishing = True
         while time.monotonic() < end and not ending.is_set():
             self._liaison.hurry()
+            known = self._liaison.archive_known or not self._talks
             if not self.undelivered():
                 met_by = min(met_by, time.monotonic() + _MEET_S)
-                if self._liaison.archive_known or not self._talks or time.monotonic() >= met_by:
-                    break
+                if known or time.monotonic() >= met_by:
+                    return True
             ending.wait(0.05)
         return not self.undelivered()
 

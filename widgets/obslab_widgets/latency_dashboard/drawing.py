@@ -186,7 +186,9 @@ def _latency_axis(axis: Any, ticker: FixedTicker) -> None:
     axis.ticker, axis.major_label_overrides = ticker, TICKS
 
 
-def _levels(plot: figure, levels: tuple[Level, ...], dimension: Literal["width", "height"], *, named: bool = True) -> None:
+def _levels(
+    plot: figure, levels: tuple[Level, ...], dimension: Literal["width", "height"], *, named: bool = True
+) -> None:
     for level in levels:
         shade = _TARGET if level.is_target else _DELAY
         dash = "dashed" if level.is_target else "dotdash"

@@ -97,8 +97,8 @@ class Squares:
         plot.xaxis.axis_label = "hour, UTC; click to " + ("mark it" if self._few else "see its month")
         plot.yaxis.ticker = self._ticker
         resolutions = ("hours", "hourmin", "minutes", "days", "months", "years")
-        plot.yaxis.formatter = DatetimeTickFormatter(**dict.fromkeys(resolutions, "%Y-%m-%d")  # type: ignore[arg-type]
-)
+        days: dict[str, Any] = dict.fromkeys(resolutions, "%Y-%m-%d")
+        plot.yaxis.formatter = DatetimeTickFormatter(**days)
         rows = [("", "@day{%a %F}, @begins{00}:00 to :59"), ("samples", "@present{0,0} of @expected{0,0}"),
                 ("", "@percent{0.0} % @least")]  # fmt: skip
         plot.add_tools(HoverTool(tooltips=rows, formatters={"@day": "datetime"}, renderers=[cells]))
