@@ -11,6 +11,7 @@ URL, so a configuration can be shown, copied and committed.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -53,6 +54,9 @@ class Config:
     archive_dir: Path
     journal_dir: Path
     state_dir: Path
+    archive_keep_days: float | None = None
+    archive_seal_after_days: float = 2.0
+    journal_keep_days: float = 30.0
     file: Path | None = None
 
 
@@ -69,6 +73,9 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] = os.environ
         archive_dir=chosen["archive.dir"] or state_dir / "archive",
         journal_dir=chosen["journal.dir"] or state_dir / "journal",
         state_dir=state_dir,
+        archive_keep_days=chosen["archive.keep_days"],
+        archive_seal_after_days=chosen["archive.seal_after_days"] or 2.0,
+        journal_keep_days=chosen["journal.keep_days"] or 30.0,
         file=file,
     )
 
@@ -140,6 +147,16 @@ def _path(value: Any, at: _Context) -> Path:
     return at.folder / Path(_text(value, at)).expanduser()
 
 
+def _days(value: Any, at: _Context) -> float:
+    try:
+        days = float(value)
+    except (TypeError, ValueError):
+        days = math.nan
+    if isinstance(value, bool) or not 0 < days < math.inf:
+        raise ConfigError(f"{at.where} is {value!r}; wanted is a positive number of days", key=at.key)
+    return days
+
+
 def _filters(value: Any, at: _Context) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ConfigError(f"{at.where} wants a list of topic filters, such as ['#']", key=at.key)
@@ -161,7 +178,10 @@ _KEYS: dict[str, Callable[[Any, _Context], Any]] = {
     "broker.url": _url,
     "broker.topics": _filters,
     "archive.dir": _path,
+    "archive.keep_days": _days,
+    "archive.seal_after_days": _days,
     "journal.dir": _path,
+    "journal.keep_days": _days,
     "state.dir": _path,
 }
 _VARIABLES = {f"OBSLAB_{key.upper().replace('.', '_')}": key for key in _KEYS}

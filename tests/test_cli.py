@@ -126,8 +126,11 @@ BAD = {
     "speed 0": ([*STATION, "--speed", "0"], "--speed 0 is not a positive number"),
     "speed below 0": ([*STATION, "--speed=-1"], "--speed -1 is not a positive number"),
     "speed too high": ([*STATION, "--speed", "1e9"], "clock speed 1000000000.0 is not"),
-    "two inputs": ([*REPLAY, "--simulate"], "choose one of --replay FILE and --simulate"),
-    "no input": (["station", "run"], "choose one of --replay FILE and --simulate"),
+    "two inputs": (
+        [*REPLAY, "--simulate"],
+        "choose one of --replay FILE, --simulate, --stdin and --serial DEVICE",
+    ),
+    "no input": (["station", "run"], "choose one of --replay FILE, --simulate, --stdin and --serial DEVICE"),
     "odd time": ([*REPLAY, "--time", "local"], "--time 'local' is neither shifted nor original"),
     "IAGA code": ([*STATION, "--iaga", "ANTARCTICA"], "station 'ANTARCTICA' is not an IAGA code"),
     "password in the URL": (

@@ -200,3 +200,19 @@ def test_a_misspelt_variable_is_refused_and_a_foreign_one_is_not(tmp_path, monke
 def test_a_named_file_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="is not a file"):
         load(tmp_path / "none.toml", environ={})
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "'many'", "true", "inf", "nan"])
+def test_days_are_a_positive_number(tmp_path, value):
+    file = tmp_path / "obslab.toml"
+    file.write_text(f"[archive]\nkeep_days = {value}\n")
+    with pytest.raises(ConfigError, match=r"archive.keep_days in .* wanted is a positive number of days"):
+        load(file, {})
+
+
+def test_days_come_from_the_file_or_the_environment(tmp_path):
+    file = tmp_path / "obslab.toml"
+    file.write_text("[archive]\nkeep_days = 400\n")
+    settings = load(file, {"OBSLAB_JOURNAL_KEEP_DAYS": "7.5"})
+    assert (settings.archive_keep_days, settings.journal_keep_days) == (400, 7.5)
+    assert load(file, {}).journal_keep_days == 30

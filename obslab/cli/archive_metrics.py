@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from obslab.cli.options import Json, say
@@ -148,6 +147,8 @@ def _show(dataset: xr.Dataset, as_json: bool) -> None:
 
 def _plain(value: Any) -> Any:
     """As JSON has it: times as ISO text, what is not there as null."""
+    import numpy as np
+
     from obslab.times import iso
 
     if isinstance(value, np.datetime64):

@@ -48,6 +48,8 @@ def collect(
             name=name,
             confirms=not follow,
             share=share,
+            keep_days=settings.archive_keep_days,
+            seal_after_days=settings.archive_seal_after_days,
         )
         collector.start()
         try:

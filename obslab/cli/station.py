@@ -64,8 +64,9 @@ def station_run(
         bool, typer.Option("--trust-new-archive", help="Another archive has taken over that name.")
     ] = False,
     keep_days: Annotated[
-        float, typer.Option(help="Days of samples in the journal, at most; the oldest go first.")
-    ] = 30.0,
+        float | None,
+        typer.Option(help="Days of samples in the journal, at most; the oldest go first. Default: 30."),
+    ] = None,
     format: Annotated[str, typer.Option(help="binary, or impf: INTERMAGNET's JSON.")] = "binary",
     level: Annotated[
         int, typer.Option(min=1, max=4, help="Publication level for impf; 1 is data as recorded.")
@@ -109,7 +110,7 @@ def station_run(
         Unit(first.station, unit or first.instrument),
         confirmed_by=confirmed_by,
         trust_new_archive=trust_new_archive,
-        keep_days=keep_days,
+        keep_days=keep_days or settings.journal_keep_days,
         history=files.read if files else None,
         health=lambda: station.health(),
         on_command=lambda command: station.command(command),

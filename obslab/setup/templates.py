@@ -15,10 +15,16 @@ topics = ["#"]
 [archive]
 # Where the collector stores samples, and where `obslab watch` looks.
 dir = "archive"
+# Sealed days older than this are deleted, but for their summaries; more than a journal keeps. Default: never.
+#keep_days = 3650
+# A day is sealed into a compressed file when it has been over for so long.
+#seal_after_days = 2
 
 [journal]
 # Where a station keeps its samples until the archive has confirmed them.
 dir = "journal"
+# Days of samples that it holds at most; beyond, the oldest go unconfirmed, which is counted and told.
+#keep_days = 30
 
 [state]
 # What obslab remembers beside data, such as the alarms that were told.

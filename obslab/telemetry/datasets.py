@@ -39,6 +39,20 @@ REJECTED = Schema(
 """Messages kept but not understood, in order of arrival."""
 
 
+HOLES = Schema(
+    "holes",
+    {
+        "stream": Var(("hole",), "str", "", "Stream that lacked samples."),
+        "begin": Var(("hole",), "datetime64[ns]", "", "Where samples began to lack."),
+        "end": Var(("hole",), "datetime64[ns]", "", "Where they were there again."),
+        "state": Var(("hole",), "str", "", "open, asked, filled, or lost: the station has none either."),
+        "filled": Var(("hole",), "int64", "1", "Messages that the station brought when asked."),
+        "why": Var(("hole",), "str", "", "How it was noticed."),
+    },
+)
+"""What the archive asked the stations for, in order of time."""
+
+
 def samples_schema(units: Mapping[str, str]) -> Schema:
     """``SAMPLES`` with one variable for each component, given with its unit."""
     return SAMPLES.plus(

@@ -94,13 +94,13 @@ def test_long_backlog_comes_in_blocks_behind_what_is_live():
 
 
 def test_short_backlog_goes_in_order_at_the_links_rate():
-    preset = replace(PLAIN, long_outage_at_s=1000.0, long_outage_s=600.0, bits_per_s=56_000.0)
+    preset = replace(PLAIN, long_outage_at_s=1000.0, long_outage_s=280.0, bits_per_s=56_000.0)
     time_ns = seconds(3000)
     came = arrivals(time_ns, preset, np.random.default_rng(1))
     assert np.all(np.diff(came) > 0)
-    # 600 messages of 69 bytes are 5.9 s of the link, and those that come meanwhile.
+    # 280 messages of 69 bytes are 2.8 s of the link, and those that come meanwhile.
     late = (came - time_ns) / NS > 1.0
-    assert 600 <= late.sum() <= 607
+    assert 280 <= late.sum() <= 284
 
 
 def test_same_generator_gives_the_same_arrivals_and_outages():

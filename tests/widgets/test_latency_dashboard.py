@@ -10,6 +10,7 @@ import xarray as xr
 from obslab_widgets import LatencyDashboard, StreamViewer, link
 from obslab_widgets.bridge.library import BokehLibrary
 from obslab_widgets.latency_dashboard import answer as answers
+from obslab_widgets.latency_dashboard import asking
 from obslab_widgets.latency_dashboard.instants import interval_of
 from obslab_widgets.latency_dashboard.view import TABLES
 from obslab_widgets.selection import Selection
@@ -138,6 +139,7 @@ def test_a_folder_that_is_no_archive_is_refused(tmp_path):
 
 
 def test_trouble_with_the_archive_is_shown_and_goes_away(path, widgets, monkeypatch):
+    monkeypatch.setattr(asking, "_TROUBLE_S", 0.1)
     dashboard = widgets(LatencyDashboard, path)
     drawn(dashboard)
     real = answers.ask

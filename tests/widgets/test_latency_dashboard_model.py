@@ -234,7 +234,7 @@ def test_a_backfill_shows_who_has_it_and_how_far_it_is(tmp_path):
         hole = archive.book.add_hole(LEMI.topic, *LONG, "asked for", NOW_NS, again=True)
         assert line() == ("waits for its station", 0.0)
         archive.book.set_hole(hole, NOW_NS, state="asked", filled=1000)
-        assert line() == ("being filled", pytest.approx(0.1))
+        assert line() == ("being filled, 10 %", pytest.approx(0.1))
         archive.book.set_hole(hole, NOW_NS, state="filled", filled=9000)
     with open_archive(tmp_path) as archive:
         states = [gap.state for gap in listing(ask(archive, state, NOW_NS)).gaps]

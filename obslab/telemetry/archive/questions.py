@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from obslab.telemetry.archive.holes import Holder, holes_dataset, wait_whole
 from obslab.telemetry.metrics.measures import Measures, Source
 from obslab.times import Instant
 
@@ -106,3 +107,11 @@ class Questions:
     ) -> xr.Dataset:
         """How old the newest sample of each stream is, against its target, as ``AGES``."""
         return self.measures(station, instrument, now=now).ages()
+
+    def holes(self, station: str | None = None) -> xr.Dataset:
+        """What the stations were asked for again, and what became of it, as ``HOLES``."""
+        return holes_dataset(cast(Holder, self), station)
+
+    def wait_whole(self, station: str, begin: Instant | None = None, timeout_s: float = 60.0) -> bool:
+        """Wait until every sample of a station is there, up to the present; False when the time is up."""
+        return wait_whole(cast(Holder, self), station, begin, timeout_s)

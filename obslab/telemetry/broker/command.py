@@ -76,7 +76,7 @@ class _Errand:
                 self._client.disconnect()
             self._client.loop_stop()
         if self._refusal:
-            raise BrokerError(f"broker {url} refused {what} {self._refusal}", address=url)
+            raise BrokerError(f"broker {url} refused {what} {self._refusal}", address=url, refused=True)
         if not self._accepted and not self._connected and self._version == paho.MQTTv5:
             raise _TooNew
         if not self._accepted:

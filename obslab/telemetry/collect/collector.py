@@ -41,6 +41,7 @@ _REPORT = "collector.json"
 _REPORT_S = 1.0
 _RETRY_S = 2.0
 _TICK_S = 1.0
+_DAY_S = 86_400.0
 _GIVE_UP_S = 20.0
 BRIDGES = "$SYS/broker/connection/+/state"
 _SHARED_WORDS = (f"+/+/{LEDGER}", f"+/+/{BLOCK}")
@@ -84,8 +85,12 @@ class Collector:
         name: str = "main",
         confirms: bool = True,
         share: str = "",
+        keep_days: float | None = None,
+        seal_after_days: float = 2.0,
     ) -> None:
         self._archive, self._name, self._share = archive, name, share
+        self._keep_days, self._seal_after_days = keep_days, seal_after_days
+        self._retain_at = 0.0
         self._intake = Intake(archive.all_metas())
         self._exchange = Exchange(self._intake.metas)
         self._inbox: deque[tuple[int, int, Message]] = deque()
@@ -223,7 +228,7 @@ class Collector:
             if due:
                 self._tick_at = time.monotonic() + _TICK_S
                 self._keeper.tick()
-                self._archive.tidy(time.time_ns())
+                self._look_after_days()
                 for _file, tally in ingest(self._archive):
                     log.warning("taken in from the inbox: %s", tally)
                 for asked in taken(self._archive.path):
@@ -236,6 +241,15 @@ class Collector:
             if str(error) != self._keep_trouble:
                 log.exception("keeping the archive %s failed; trying again", self._archive.path)
             self._keep_trouble = str(error)
+
+    def _look_after_days(self) -> None:
+        """Seal days that are over, one at a time; once a day delete those that are older than wanted."""
+        self._archive.tidy(time.time_ns(), self._seal_after_days)
+        if self._keep_days is not None and time.monotonic() >= self._retain_at:
+            self._retain_at = time.monotonic() + _DAY_S
+            gone = self._archive.retain(self._keep_days, time.time_ns())
+            if gone:
+                log.warning("older than %g days, deleted: %s", self._keep_days, dict(gone))
 
     def _give_up_bridges(self) -> None:
         if time.monotonic() > self._give_up_at and not self._bridges.was_up:

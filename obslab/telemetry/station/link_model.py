@@ -19,7 +19,7 @@ LEMI_DELAY_S = 0.3  # LEMI-25 manual, Lviv, October 2014, quoted by Bracke et al
 MESSAGE_BYTES = 69  # a vector sample with MQTT, TCP/IP and its share of acknowledgements
 PACKED_BYTES = 3  # the same sample in a packed block
 BLOCK_BYTES = 4096
-LIVE_FIRST = 1200  # messages: a longer backlog goes as blocks, behind what is live
+LIVE_FIRST = 300  # messages: a longer backlog goes as blocks, behind what is live
 
 _DAY_S = 86_400.0
 

@@ -90,7 +90,7 @@ class Simulator:
                     kind="scalar",
                     components=("f",),
                     scale=0.01,
-                    delay_s=_LEMI_DELAY_S,  # it hands its samples out with the other's
+                    delay_s=LEMI_DELAY_S,  # it hands its samples out with the other's
                     sensor="GSM-90 (simulated)",
                     site="Princess Elisabeth, simulated",
                     clock=self.clock,

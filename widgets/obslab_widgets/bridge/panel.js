@@ -30,7 +30,10 @@ function setCell(cell, value, press) {
       });
     }
   }
-  if (!part) return setText(cell, value);
+  if (!part) {
+    cell.title = String(value).length > 24 ? value : "";
+    return setText(cell, value);
+  }
   part.setAttribute("aria-label", value.label);
   part.title = tag === "progress" ? `${Math.round(100 * value.share)} %` : value.label;
   if (tag === "progress") part.value = value.share;
@@ -84,6 +87,7 @@ class Panel {
   }
 
   refresh() {
+    this.plot.hidden = this.reset.hidden = !this.store.document; // a widget may have a table only
     this.refreshStatus();
     this.refreshAlert();
     this.refreshTable();

@@ -39,7 +39,7 @@ class Controls:
         self._state = State()
         self._shower = 0  # the thread that is showing: what the user does meanwhile, on another, still counts
         self._lock = threading.Lock()
-        self.scope = ipywidgets.Dropdown(options=[("no stream yet", "")], layout=_wide("200px"))
+        self.scope = ipywidgets.Dropdown(options=[("no stream yet", "")], layout=_wide("195px"))
         self.scope.description, self.scope.style.description_width = "Show", "38px"
         self.period = ipywidgets.Dropdown(options=_options(None), layout=_wide("175px"))
         self.period.description, self.period.style.description_width = "Period", "46px"
@@ -47,7 +47,7 @@ class Controls:
         self.marked = _field(
             "Marked", "2024-05-10T07 or begin/end", "marked time: a day, an hour, or begin/end"
         )
-        self.zoom = _button("Zoom to marked", "search-plus", "show the marked time only", doer.zoom, "145px")
+        self.zoom = _button("Zoom in", "search-plus", "Show the marked time only", doer.zoom, "95px")
         self.undo = _button("", "undo", "Undo", doer.undo, "36px")
         self.redo = _button("", "repeat", "Redo", doer.redo, "36px")
         self.word = ipywidgets.Label()

@@ -56,6 +56,7 @@ class Drawing:
             toolbar_options={"logo": None},
         )
         bottom = row(self._squares.plot, self._distribution(frame), sizing_mode="stretch_width", spacing=8)
+        bottom.styles = {"flex-wrap": "wrap"}  # on a narrow page one stands below the other
         self.root: UIElement = column(top, bottom, sizing_mode="stretch_width")
 
     def updates(self, frame: Frame) -> Iterator[tuple[Model, dict[str, Any]]]:
@@ -83,7 +84,7 @@ class Drawing:
             columns = (curve.time_ms, curve.y_s, curve.lone_s, curve.value_s, curve.worst_s, curve.n)
             yield source, dict(zip(_CURVE, columns, strict=True))
         bars = frame.bars
-        yield self._n, {"start": 0.5, "end": 3.0 * float(bars.n.max(initial=3.0))}
+        yield self._n, {"start": 0.5, "end": 3.0 * float(bars.n.max(initial=300.0))}
         # On a logarithmic axis a bar cannot begin at zero.
         yield self._bars, {"low": bars.low_s, "high": bars.high_s, "n": bars.n,
                            "from": bars.low_s * 1e3, "to": bars.high_s * 1e3}  # fmt: skip

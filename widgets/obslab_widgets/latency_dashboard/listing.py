@@ -119,7 +119,8 @@ def _progress(
     if asked:
         came = sum(hole.filled for hole in asked)
         waits = all(hole.state == "open" for hole in asked)
-        return "waits for its station" if waits else "being filled", came / max(1, came + lost)
+        done = came / max(1, came + lost)
+        return "waits for its station" if waits else f"being filled, {100 * done:.0f} %", done
     if any(
         request.topic == stream.topic and request.begin_ns < end_ns and request.end_ns > begin_ns
         for request in answer.requests

@@ -83,10 +83,8 @@ def status(answer: Answer, wall_ns: int) -> tuple[StatusLevel, str]:
             parts.append(f"{judged.sum() - behind.size} of {judged.sum()} streams within their target")
     elif judged.any():
         oldest = np.flatnonzero(judged)[np.argmax(ages_s[judged])]
-        parts = (
-            ["all streams within their target"] if judged.sum() > 1 else [str(table.stream.values[oldest])]
-        )
-        parts.append(f"newest sample {duration(float(ages_s[oldest]))} old")
+        parts = ["all streams within their target"] if judged.sum() > 1 else []
+        parts.append(f"newest of {table.stream.values[oldest]} is {duration(float(ages_s[oldest]))} old")
     parts.append(f"{count(len(answer.holes), 'hole')} open" if answer.holes else "no holes open")
     if overdue(answer):
         parts.append(f"nobody takes {count(overdue(answer), 'request')}: is `obslab collect` running?")

@@ -13,8 +13,8 @@ from obslab_widgets.station_panel.state import State
 from obslab_widgets.wording import duration
 
 COLUMNS = (
-    *("Unit", "Link", "Driver", "Journal", "Oldest", "Free disk", "Clock", "Heard", "Trouble", "Asked"),
-    *("Pause", "Restart"),
+    *("Unit", "Link", "Pause", "Restart", "Trouble"),
+    *("Driver", "Journal", "Oldest", "Free disk", "Clock", "Heard"),
 )
 _SILENT_S = 150.0  # a unit says how it is every minute
 _CLOCK_OFF_S = 0.5  # more would be half a sample at 1 Hz
@@ -103,29 +103,29 @@ def _row(station: Station, order: Order | None, now_ns: int, may_ask: bool) -> l
     status = station.status
     heard = f"{duration(max(0.0, (now_ns - station.came_ns) / 1e9))} ago"
     if status is None:
-        return [station.name, "?", *[""] * 5, heard, "status is not understood", "", "", ""]
+        return [station.name, "?", "", "", "status is not understood", *[""] * 5, heard]
     pause: object = ""
     restart: object = ""
-    if may_ask:
+    if may_ask and status.online:  # one that is offline would never hear of it
         word = "Resume" if status.paused else "Pause"
         pause, restart = (
             {"button": text, "name": f"{text.lower()} {station.name}", "label": f"{text} {station.name}"}
             for text in (word, "Restart")
         )
+    link = "offline" if not status.online else "paused" if status.paused else "online"
     oldest_s = status.journal_oldest_s
     return [
         station.name,
-        "paused" if status.paused and status.online else "online" if status.online else "offline",
+        f"{link}, {order.do} {order.word}" if order else link,
+        pause,
+        restart,
+        status.trouble or "none",
         status.driver or "-",
-        f"{status.journal_entries:,} entries, {_bytes(status.journal_bytes)}",
+        f"{status.journal_entries:,}",
         "-" if oldest_s is None else duration(max(0.0, now_ns / 1e9 - oldest_s)),
         "-" if status.disk_free_bytes is None else _bytes(status.disk_free_bytes),
         "-" if status.clock_offset_s is None else _offset(status.clock_offset_s, status.round_trip_s),
         heard,
-        status.trouble or "none",
-        f"{order.do}: {order.word}" if order else "",
-        pause,
-        restart,
     ]
 
 

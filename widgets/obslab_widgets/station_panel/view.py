@@ -152,7 +152,7 @@ class StationPanel(Panel[State]):
             assert self._address is not None
             send_command(self._address, Unit(*unit.split(" ", 1)), do, by=getpass.getuser())
         except ObslabError as error:
-            refused = isinstance(error, BrokerError) and "refused" in error.message
+            refused = "refused" in error.facts
             self._note(unit, Order(do, at_ns, "refused" if refused else "failed", error.message))
         except Exception as error:  # a thread must not end without a word to the user
             self._note(unit, Order(do, at_ns, "failed", f"{do} of {unit}: {error}"))
