@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from obslab.cli import archive_metrics
-from obslab.cli.options import Json, say
+from obslab.cli.options import BrokerUrl, Json, say
+from obslab.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="The archive of samples.")
 archive_metrics.add_to(app)
@@ -64,8 +65,10 @@ def archive_retain(
 def archive_backfill(
     archive: Path,
     source: Annotated[
-        str, typer.Option("--from", help="Folder, file or URL (http, sftp, s3, zip ...) of samples.")
-    ],
+        str | None, typer.Option("--from", help="Folder, file or URL (http, sftp, s3, zip ...) of samples.")
+    ] = None,
+    broker: BrokerUrl = None,
+    patience: Annotated[float, typer.Option(help="Seconds to wait for the stations' answers.")] = 120.0,
     everything: Annotated[
         bool, typer.Option("--all", help="Read every file, not only those of days with gaps.")
     ] = False,
@@ -78,10 +81,16 @@ def archive_backfill(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Fill gaps from day logs and IAGA-2002 files.
+    """Fill gaps from the stations (--broker), or from day logs and IAGA-2002 files (--from).
 
-    While a collector has the archive open, what is new goes into its inbox, and it takes it from there.
+    While a collector has the archive open, it does the asking, and takes what is new from its inbox.
     """
+    if (source is None) == (broker is None):
+        raise ConfigError("choose one of --broker URL and --from URL")
+    if broker is not None:
+        _from_stations(archive, broker, patience, as_json)
+        return
+    assert source is not None  # one of both is there
     from obslab.telemetry.collect.backfill import Wishes, backfill
     from obslab.telemetry.collect.inbox import opened_or_inbox
     from obslab.telemetry.collect.remote import place_at
@@ -107,4 +116,20 @@ def archive_backfill(
         where = "into the archive" if direct else "into the inbox of the collector that has the archive open"
         say(f"{len(reports)} files, {read} read, {len(failed)} failed: {new} new samples {where}")
     if failed:
+        raise typer.Exit(1)
+
+
+def _from_stations(archive: Path, broker: str, patience_s: float, as_json: bool) -> None:
+    from obslab.config import broker_at
+    from obslab.telemetry.collect.stations import fill
+
+    found = fill(archive, broker_at(broker), patience_s=patience_s)
+    if as_json:
+        say(json.dumps({"archive": str(archive), **asdict(found)}))
+    else:
+        say(
+            f"{found.gaps} gaps: {found.closed} closed, {found.lost} lost at source, "
+            f"{found.waiting} still waited for"
+        )
+    if found.waiting:
         raise typer.Exit(1)

@@ -9,7 +9,9 @@ from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, vect
 from obslab.config import broker_at
 from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.broker.brokers import IotcoreBroker, MosquittoBroker
+from obslab.telemetry.collect import keeper as keeping
 from obslab.telemetry.collect.collector import Collector, read_report
+from obslab.telemetry.collect.stations import fill
 from obslab.telemetry.protocol import Unit
 from obslab.telemetry.sample import Stream
 from obslab.telemetry.station import liaison as liaisons
@@ -21,6 +23,7 @@ from obslab.telemetry.station.rendering import ImpfRendering
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch):
     monkeypatch.setattr(liaisons, "_LEDGER_S", 0.5)
+    monkeypatch.setattr(keeping, "_SCAN_S", 1.0)
 
 
 @pytest.fixture
@@ -182,3 +185,34 @@ def test_a_broker_without_system_topics_is_not_asked_for_ever(journal, archive, 
     collector = start_collector(archive, broker_at(broker.url, {}), end)
     wait_for(lambda: not collector._bridges.client._thread, what="the end of the link for bridges")
     assert (collector.link.connected, collector.link.losses) == (True, 0)
+
+
+@pytest.mark.parametrize("collecting", [True, False], ids=["by the collector", "without a collector"])
+def test_gaps_are_asked_for_by_hand_again(journal, tmp_path, address, end, collecting):
+    """The station had lost them once; now its day files are back."""
+    path = tmp_path / "by-hand"
+    journal.add_meta(LEMI.meta_topic, vector_meta())
+    records = []
+
+    def history(_stream, begin_ns, end_ns):
+        return [record for record in records if begin_ns <= record[0] < end_ns]
+
+    publisher = Publisher(journal, address, Liaison(journal, Unit("PEA", "lemi0001"), history=history))
+    publisher.start()
+    end(publisher.stop)
+    archive = open_archive(path, write=True)
+    collector = start_collector(archive, address, end)
+    journal.append([(LEMI.topic, s * NS, vector_payload(s)) for s in (*range(T0_S, T0_S + 50), T0_S + 200)])
+    publisher.wake()
+    assert publisher.wait_delivered(20, threading.Event())
+    if not collecting:
+        collector.stop()
+        archive.close()
+    found = fill(path, address, patience_s=30)
+    assert (found.gaps, found.closed, found.lost, found.waiting) == (1, 0, 1, 0)
+    records += [(s * NS, vector_payload(s)) for s in range(T0_S, T0_S + 200)]
+    found = fill(path, address, patience_s=30)
+    assert (found.gaps, found.closed, found.lost, found.waiting) == (1, 1, 0, 0)
+    with open_archive(path) as archive:
+        assert seconds_of(archive) == list(range(T0_S, T0_S + 201))
+    assert fill(path, address, patience_s=1).gaps == 0

@@ -12,14 +12,15 @@ from obslab_widgets.bridge.library import BokehLibrary
 from obslab_widgets.latency_dashboard import answer as answers
 from obslab_widgets.latency_dashboard import asking
 from obslab_widgets.latency_dashboard.instants import interval_of
+from obslab_widgets.latency_dashboard.listing import COLUMNS
 from obslab_widgets.latency_dashboard.view import TABLES
 from obslab_widgets.selection import Selection
-from small_station import wait
+from small_station import Station, wait
 from widgets.fake_comm import use_fake_comms
 from widgets.observatory import HOUSE, LEMI, NS, fill
 
 from obslab.errors import ConfigError, NoArchiveError, TableError
-from obslab.telemetry.archive.requests import taken
+from obslab.telemetry.archive.requests import taken, waiting
 from obslab.telemetry.archive.store import open_archive
 from obslab.times import as_ns
 
@@ -255,6 +256,24 @@ def test_backfill_of_a_gap_and_of_all_is_asked_for_once_each(path, dashboard):
         ("pea/house/min", *OUT, True),
     }
     assert len(asked) == 2 and dashboard.backfill_all() == 2
+
+
+def test_a_collector_takes_what_was_asked_and_the_station_says_that_it_has_it_not(tmp_path, widgets):
+    with Station(tmp_path) as station:
+        station.send(40)
+        station.sent += 20  # seconds that never were measured
+        station.send(40, delivered=False)
+        dashboard = widgets(LatencyDashboard, station.path, period_s=600.0)
+
+        def gap():  # below the one that began when the station fell silent
+            rows = (told(dashboard, "table") or {"rows": []})["rows"]
+            return dict(zip(COLUMNS, rows[-1], strict=True)) if len(rows) == 2 else {}
+
+        wait(lambda: gap().get("State") == "open")
+        page(dashboard, 1, "press", gap()["Backfill"]["name"])
+        wait(lambda: gap().get("State") == "lost at source", 30)
+        assert waiting(station.path) == [] and gap()["Lost"] == 20
+        assert gap()["Backfill"]["button"] == "Backfill"  # it may have turned up since
 
 
 def test_controls_show_what_code_changed_and_change_what_is_shown(dashboard):

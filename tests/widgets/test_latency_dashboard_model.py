@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from obslab_widgets import wording
 from obslab_widgets.latency_dashboard.answer import ask, nothing, window_for
 from obslab_widgets.latency_dashboard.calendar import (
     ENOUGH,
@@ -357,3 +358,9 @@ def test_intervals_are_written_as_people_do_and_read_again(text, begin, length_n
 def test_what_is_no_interval_is_refused(text):
     with pytest.raises(BadTimeError, match=r"."):
         interval_of(text)
+
+
+def test_latencies_and_counts_in_words():
+    found = [wording.latency(late_s) for late_s in (-0.004, 0.0123, 0.41, 5.2, 75.0, 200.0)]
+    assert found == ["-4 ms", "12 ms", "0.41 s", "5.20 s", "75.0 s", "3 min 20 s"]
+    assert [wording.count(n, "gap") for n in (0, 1, 3600)] == ["0 gaps", "1 gap", "3,600 gaps"]

@@ -66,7 +66,8 @@ class Keeper:
         self._scan_at_s = 0.0
         self.trouble = ""
         for unit_name, (journal, _, _) in self._book.units().items():
-            self._peer(Unit(*unit_name.split(" ", 1))).journal = journal
+            peer = self._peer(Unit(*unit_name.split(" ", 1)))
+            peer.journal, peer.streams = journal, set(self._book.marks(journal))
 
     def heed(self, words: Iterable[Message]) -> None:
         """Act on words whose samples are stored."""

@@ -107,12 +107,7 @@ class Liaison:
             self._expire_at = now_s + _STATUS_S
             self._expire()
         status = self._status(link_losses)
-        changed = self._told is None or (status.trouble, status.paused, status.driver) != (
-            self._told.trouble,
-            self._told.paused,
-            self._told.driver,
-        )
-        if changed or now_s >= self._status_at:
+        if self._told is None or _news(status) != _news(self._told) or now_s >= self._status_at:
             self._told, self._status_at = status, now_s + _STATUS_S
             messages.append((self.unit.topic(protocol.STATUS), protocol.encode(status), True))
         if now_s >= self._ledger_at:
@@ -194,7 +189,7 @@ class Liaison:
             journal=self._journal.id,
             at_s=time.time(),
             started_s=self._started_s,
-            streams=tuple(self._streams()),
+            streams=tuple(sorted(self._streams())),
             journal_entries=entries,
             journal_bytes=size,
             journal_oldest_s=oldest_ns / _NS if oldest_ns is not None else None,
@@ -209,3 +204,8 @@ class Liaison:
     def _streams(self) -> set[str]:
         """Topics that this unit has ever written."""
         return {*self._journal.topics(), *self._journal.confirmed()}
+
+
+def _news(status: Status) -> tuple[object, ...]:
+    """What an archive or an operator is to hear of at once, not within a minute."""
+    return status.trouble, status.paused, status.driver, status.streams

@@ -16,7 +16,7 @@ class View {
     this.panel = new Panel(el, store, label, { reset: () => this.reset(), clear: () => this.clearSelection() });
     this.panel.plot.addEventListener("keydown", (event) => this.key(event));
     this.panel.plot.addEventListener("focusin", () => nameTabStops(this.mount));
-    watchTheme(() => this.apply(() => this.document && paintTheme(this.document)), signal);
+    watchTheme(() => this.apply(() => this.repaintInTheme()), signal);
     store.add(this);
     signal.addEventListener("abort", () => this.remove());
   }
@@ -69,6 +69,16 @@ class View {
       if (model) this.assign(model, this.store.valuesOf(id));
     }
     this.frames++;
+  }
+
+  // BokehJS paints half a pixel off the canvas's edge, so that the old colours would stay there as a line.
+  repaintInTheme() {
+    if (!this.document) return;
+    for (const figure of this.figures) {
+      const canvas = this.bokehViews?.find_one(figure)?.canvas_view?.primary?.el;
+      if (canvas) canvas.width = canvas.width; // clears all of it
+    }
+    paintTheme(this.document);
   }
 
   assign(model, values) {

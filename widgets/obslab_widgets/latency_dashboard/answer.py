@@ -4,7 +4,7 @@ thread that draws or that the user waits for."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,6 @@ import xarray as xr
 from obslab.telemetry.archive.book import Event, Hole
 from obslab.telemetry.archive.requests import Request, waiting
 from obslab.telemetry.archive.store import Archive
-from obslab.telemetry.metrics.causes import Known
-from obslab.telemetry.metrics.clocks import ages
-from obslab.telemetry.metrics.completeness import completeness
 from obslab.telemetry.metrics.datasets import (
     AGES,
     COMPLETENESS,
@@ -25,15 +22,12 @@ from obslab.telemetry.metrics.datasets import (
     LATENCY_HISTOGRAM,
     OUTAGES,
 )
-from obslab.telemetry.metrics.day import DaySummary
-from obslab.telemetry.metrics.gaps import gaps
 from obslab.telemetry.metrics.histogram import HIGH_S, LOW_S, bin_of
-from obslab.telemetry.metrics.latency import distribution, exact_latency, latency, latency_dataset
-from obslab.telemetry.metrics.outages import outages
+from obslab.telemetry.metrics.measures import Measures
 from obslab.telemetry.metrics.summary import on_station_clock
-from obslab.telemetry.metrics.targets import judged
 from obslab.telemetry.sample import IRREGULAR, Stream
 from obslab.times import NS_PER_DAY
+from obslab_widgets.latency_dashboard.glance import Glance
 from obslab_widgets.latency_dashboard.scopes import Scope, chosen, scopes
 from obslab_widgets.latency_dashboard.state import Interval, State
 
@@ -42,8 +36,6 @@ _HOUR_NS = 3600 * _NS
 # Reading this many samples takes a second or less; beyond it, windows are the summaries' hours.
 _EXACT_SAMPLES = 200_000
 _RECENT_NS = 600 * _NS  # how long a gap that was filled stays in the list
-
-Days = Mapping[Stream, Sequence[DaySummary]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +77,11 @@ def ask(archive: Archive, state: State, wall_ns: int) -> Answer:
     period, inner = periods(state, scope, wall_ns)
     streams = scope.streams if scope else ()
     shown = _whole_days(period)
-    spans = {stream: archive.span(stream) for stream in streams}
-    metas = {stream: archive.metas(stream) for stream in streams}
-    days = {stream: archive.days(stream, shown.begin_ns, shown.end_ns) for stream in streams}
-    reach, shown_reach = (
-        {
-            stream: judged(stream, metas[stream], spans[stream], interval.begin_ns, interval.end_ns, wall_ns)
-            for stream in streams
-        }
-        for interval in (period, shown)
-    )
-    held = archive.book.holes(states=("open", "asked", "lost"))
-    events = archive.book.events()
-    known = Known(events, held, _rejected(archive), _topics(archive))
+    glance = Glance(archive, streams, shown)
+    now = np.datetime64(wall_ns, "ns")
+    measures = Measures(glance, None, None, period.begin_ns, period.end_ns, now=now)
     window_s, exact = window_for(period, streams)
-    newest_ns = {stream: span[1] for stream, span in spans.items() if span}
+    held = archive.book.holes(states=("open", "asked"))
     return Answer(
         state=state,
         scopes=among,
@@ -107,18 +89,16 @@ def ask(archive: Archive, state: State, wall_ns: int) -> Answer:
         period=period,
         inner=inner,
         window_s=window_s,
-        latency=_exactly(archive, streams, period, window_s)
-        if exact
-        else latency(days, period.begin_ns, period.end_ns, window_s),
-        histogram=_histogram(archive, days, inner),
-        completeness=completeness(days, shown_reach, by="hour"),
-        gaps=gaps(days, reach, known),
-        outages=outages(days, reach, known),
-        ages=ages(newest_ns, {stream: scope.now_ns(wall_ns) for stream in newest_ns} if scope else {}),
-        delay_s=max((versions[-1].delay_s for versions in metas.values() if versions), default=0.0),
-        events=tuple(events),
+        latency=measures.latency(window_s, exact=exact),
+        histogram=_histogram(glance, inner),
+        completeness=Measures(glance, None, None, shown.begin_ns, shown.end_ns, now=now).completeness("hour"),
+        gaps=measures.gaps(),
+        outages=measures.outages(),
+        ages=measures.ages(),
+        delay_s=max((archive.metas(one)[-1].delay_s for one in streams if archive.metas(one)), default=0.0),
+        events=tuple(archive.book.events()),
         units=tuple(archive.book.units()),
-        holes=tuple(hole for hole in held if hole.state != "lost"),
+        holes=tuple(held),
         filled=tuple(_filled(archive, streams, inner, wall_ns)),
         requests=tuple(waiting(archive.path)),
         wall_ns=wall_ns,
@@ -166,71 +146,25 @@ def window_for(period: Interval, streams: Sequence[Stream]) -> tuple[float, bool
     return 3600.0 * hours, False
 
 
-def _exactly(archive: Archive, streams: Sequence[Stream], period: Interval, window_s: float) -> xr.Dataset:
-    rows = []
-    for stream in streams:
-        stored = archive.stored(stream, period.begin_ns, period.end_ns)
-        if len(stored):
-            rows.append(
-                exact_latency(
-                    stream,
-                    archive.metas(stream),
-                    stored.time_ns,
-                    stored.arrival_ns,
-                    period.begin_ns,
-                    period.end_ns,
-                    window_s,
-                )
-            )
-    return latency_dataset(rows)
-
-
-def _histogram(archive: Archive, days: Days, inner: Interval) -> xr.Dataset:
+def _histogram(glance: Glance, inner: Interval) -> xr.Dataset:
     """Of summaries' hours; of the samples themselves where hours are too coarse."""
-    samples = sum((inner.end_ns - inner.begin_ns) / _NS / stream.cadence_s for stream in days)
-    whole = inner.begin_ns % _HOUR_NS == 0 and inner.end_ns % _HOUR_NS == 0
-    inside = all(_covers(those, inner) for those in days.values())
-    if (whole and inside) or samples > _EXACT_SAMPLES:
-        return distribution(days, inner.begin_ns, inner.end_ns)
+    streams = glance.streams()
+    samples = sum((inner.end_ns - inner.begin_ns) / _NS / stream.cadence_s for stream in streams)
+    if samples > _EXACT_SAMPLES or (inner.begin_ns % _HOUR_NS == 0 and inner.end_ns % _HOUR_NS == 0):
+        return Measures(glance, None, None, inner.begin_ns, inner.end_ns).distribution()
     counts = np.zeros(LOW_S.size, np.int64)
-    for stream in days:
-        stored = archive.stored(stream, inner.begin_ns, inner.end_ns)
-        arrival_ns, _, _ = on_station_clock(archive.metas(stream), stored.time_ns, stored.arrival_ns)
+    for stream in streams:
+        stored = glance.stored(stream, inner.begin_ns, inner.end_ns)
+        arrival_ns, _, _ = on_station_clock(glance.metas(stream), stored.time_ns, stored.arrival_ns)
         counts += np.bincount(bin_of((arrival_ns - stored.time_ns) / _NS), minlength=LOW_S.size)
     used = np.flatnonzero(counts)
     shown = slice(used[0], used[-1] + 1) if used.size else slice(0, 0)
     return LATENCY_HISTOGRAM.build(low_s=LOW_S[shown], high_s=HIGH_S[shown], n=counts[shown])
 
 
-def _covers(days: Sequence[DaySummary], inner: Interval) -> bool:
-    return bool(days) and days[0].day_ns <= inner.begin_ns and days[-1].day_ns + NS_PER_DAY >= inner.end_ns
-
-
 def _whole_days(period: Interval) -> Interval:
     """The days that the period touches, for the calendar."""
     return Interval(period.begin_ns // NS_PER_DAY * NS_PER_DAY, -(-period.end_ns // NS_PER_DAY) * NS_PER_DAY)
-
-
-def _rejected(archive: Archive) -> dict[str, np.ndarray]:
-    if not archive.rejected_count():
-        return {}
-    rejected = archive.rejected()
-    topics, arrival_ns = rejected.topic.values, rejected.arrival.values.astype(np.int64)
-    return {str(topic): arrival_ns[topics == topic] for topic in np.unique(topics)}
-
-
-def _topics(archive: Archive) -> dict[str, Sequence[str]]:
-    """Topics of each unit's streams, by its name."""
-    from obslab.errors import MetadataError
-    from obslab.telemetry.protocol import Status, decode
-
-    found: dict[str, Sequence[str]] = {}
-    for name, (_, status, _) in archive.book.units().items():
-        try:
-            found[name] = decode(status, Status).streams
-        except MetadataError:
-            continue
-    return found
 
 
 def _filled(archive: Archive, streams: Sequence[Stream], inner: Interval, wall_ns: int) -> Sequence[Hole]:

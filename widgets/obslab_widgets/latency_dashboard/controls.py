@@ -63,8 +63,11 @@ class Controls:
         self.told = ipywidgets.Label()
         for control in (self.scope, self.period, self.custom, self.marked, self.order):
             control.observe(self._chosen, "value")
-        top = (self.scope, self.period, self.undo, self.redo, self.custom, self.marked, self.zoom)
-        bottom = (self.word, self.order, self.before, self.page, self.after, self.fill, self.told)
+        steps = ipywidgets.HBox([self.undo, self.redo])
+        marked = ipywidgets.HBox([self.marked, self.zoom])
+        top = (self.scope, self.period, steps, self.custom, marked)
+        pages = ipywidgets.HBox([self.before, self.page, self.after])
+        bottom = (self.word, self.order, pages, self.fill, self.told)
         self.above, self.below = _row(top), _row(bottom)
 
     def show(

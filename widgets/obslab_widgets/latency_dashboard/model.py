@@ -119,11 +119,11 @@ def _titles(answer: Answer, out: Timeline, computing: bool) -> tuple[str, str, s
         return tuple(f"{what}: {why}" for what in ("Latency", "Outages", "Completeness", "Distribution"))  # type: ignore[return-value]
     many = len(answer.scope.streams) > 1
     window = duration(answer.window_s).replace(" 00 min", "").replace(" 0 h", "").replace(".0 s", " s")
-    within = "99 % of the samples came within" if many else "half, 90 % and 99 % of the samples came within"
+    which = ", 99 % of samples" if many else ": half, 90 %, 99 % of samples"
     more = f", {count(out.left_out, 'more row')} not shown" if out.left_out else ""
     inner = "marked time" if answer.inner != answer.period else "period shown"
     return (
-        f"Latency of {answer.scope.name} by {window}: {within}",
+        f"Latency by {window}{which}",
         f"Outages: {count(len(out.bars), 'interval')}{more}" if out.bars else f"Outages: none{more}",
         "Completeness by hour" + (", least stream" if many else ""),
         f"Latencies in the {inner}",
