@@ -21,6 +21,7 @@ UNIT = Unit("PEA", "lemi0001")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(comparing, "GRACE_S", -1.0)
+    monkeypatch.setattr(comparing, "AGAIN_S", (0.0, 0.0))
     monkeypatch.setattr(asking, "_PATIENCE_S", -1.0)
     monkeypatch.setattr(keeper, "_SCAN_S", 0.0)
 
@@ -194,6 +195,36 @@ def test_messages_nobody_understands_are_kept_as_rejected_and_freed(talk, journa
     assert journal.topics() == []
     assert seconds_of(archive) == list(range(T0_S + 1, T0_S + 5))
     assert sorted(archive.rejected().topic.values) == [LEMI.topic, "pea/other/sec"]
+
+
+def test_a_refused_sample_among_good_ones_is_recorded_and_freed(talk, journal, archive):
+    """A time stamp a year ahead, written by an instrument for one second."""
+    year = T0_S + 366 * 86_400
+    write(journal, [*range(T0_S, T0_S + 50), year, *range(T0_S + 51, T0_S + 200)])
+    talk.send_samples()
+    for _ in range(4):
+        talk.round()
+    assert journal.topics() == []
+    assert seconds_of(archive) == [*range(T0_S, T0_S + 50), *range(T0_S + 51, T0_S + 200)]
+    assert "in the future" in str(archive.rejected().reason.values[0])
+    asked = len(talk.heard(protocol.WANT, Want))
+    for _ in range(4):
+        talk.round()
+    assert len(talk.heard(protocol.WANT, Want)) == asked
+    lost = archive.book.holes(states=("lost",))
+    assert [(hole.begin_ns // NS - T0_S, hole.end_ns // NS - T0_S) for hole in lost] == [(50, 51)]
+
+
+def test_a_page_that_differs_is_not_asked_for_again_and_again(journal, archive, monkeypatch):
+    """The archive's clock is behind: all samples are in its future, and refused."""
+    monkeypatch.setattr(comparing, "AGAIN_S", (10.0, 600.0))
+    journal.add_meta(LEMI.meta_topic, vector_meta())
+    talk = Talk(journal, archive)
+    write(journal, range(T0_S + 10**6 + 3600, T0_S + 10**6 + 3700))
+    for _ in range(20):
+        talk.round()
+    assert len(talk.heard(protocol.WANT, Want)) == 1
+    assert archive.book.holes(states=("lost",)) == []
 
 
 def test_only_the_archive_named_and_met_before_frees_a_journal(talk, journal):

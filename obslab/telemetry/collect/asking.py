@@ -15,7 +15,9 @@ from obslab.telemetry.sample import Stream
 _PATIENCE_S = 30.0  # without a block; then the question is asked again, from where the answer stopped
 _QUESTIONS = 2  # to one unit at a time, so that the link does not stand idle in between
 
-GAP = "gap"  # why a hole is one that shows in the archive itself
+GAP = "gap"  # why there is a hole: it shows in the archive itself
+LOST = "lost at source"
+REFUSED = "refused when it came, see the rejected messages"
 Send = Callable[[Want], None]
 
 
@@ -99,10 +101,18 @@ class Questions:
         hole, now_ns = question.hole, time.time_ns()
         self._book.set_hole(hole, now_ns, begin_ns=question.begin_ns, state="filled")
         try:
-            left = self._archive.missing(Stream.parse(hole.topic), question.begin_ns, hole.end_ns)
+            stream = Stream.parse(hole.topic)
+            left = self._archive.missing(stream, question.begin_ns, hole.end_ns)
+            have, _ = self._archive.checksum(stream, question.begin_ns, hole.end_ns)
+            span = self._archive.span(stream)
         except ObslabError:
-            left = [] if hole.filled else [(question.begin_ns, hole.end_ns)]
+            return
+        # What came and is not there was refused: the station has it, the archive kept it as rejected.
+        why = REFUSED if hole.filled > have else LOST
         for begin_ns, end_ns in left:
-            lost = self._book.add_hole(hole.topic, begin_ns, end_ns, "lost at source", now_ns)
-            if lost:
-                self._book.set_hole(lost, now_ns, state="lost")
+            # A time stamp from the future must not give up what is still to be measured.
+            end_ns = min(end_ns, span[1] if span else begin_ns)
+            if end_ns > begin_ns:
+                lost = self._book.add_hole(hole.topic, begin_ns, end_ns, why, now_ns)
+                if lost:
+                    self._book.set_hole(lost, now_ns, state="lost")

@@ -181,7 +181,7 @@ class Keeper:
         if complete is None:
             return
         if peer.ledger is not None:
-            peer.comparison.settle(peer.ledger, *complete)
+            peer.comparison.settle(*complete)
             self._examine(peer)
             self._confirm(peer)
         peer.questions.ask(peer.streams)
@@ -192,11 +192,17 @@ class Keeper:
         if peer.ledger is None:
             return
         marks = self._book.marks(peer.journal)
-        moved, wanted = peer.comparison.look(self._archive, peer.ledger, marks, time.monotonic())
+        moved, wanted = peer.comparison.look(
+            self._archive, peer.ledger, marks, time.monotonic(), self._is_asked
+        )
         for topic, begin_ns, end_ns in wanted:
             self._book.add_hole(topic, begin_ns, end_ns, "not received", time.time_ns(), again=True)
         if moved:
             self._book.set_marks(peer.journal, moved)
+
+    def _is_asked(self, topic: str, begin_ns: int, end_ns: int) -> bool:
+        under_way = self._book.holes(topic, begin_ns, end_ns, ("open", "asked"))
+        return any(hole.why != GAP for hole in under_way)
 
     def _confirm(self, peer: _Peer) -> None:
         if not self._confirms:

@@ -13,6 +13,7 @@ from obslab.telemetry.sample import Meta, Stream, valid_at
 from obslab.telemetry.station.journal import Entry, Journal
 
 _PAGE = 3600  # entries: an hour of one stream at 1 Hz
+_LEAP_NS = 3600 * 1_000_000_000  # a page with a stray time stamp would else span years
 _MOST = 24  # pages of one stream in one ledger; the archive's answer brings the next
 UNREADABLE = -1  # as the number of samples: an archive cannot compare, and asks for the entries themselves
 
@@ -56,9 +57,9 @@ class LedgerKeeper:
 
 
 def _rising(entries: list[Entry]) -> list[Entry]:
-    """The first entries, as far as time goes on: behind a clock that was set back a page begins anew."""
+    """The first entries, as far as time goes on: behind a clock that was set, a page begins anew."""
     for place, (one, other) in enumerate(pairwise(entries), 1):
-        if other.time_ns <= one.time_ns:
+        if not one.time_ns < other.time_ns <= one.time_ns + _LEAP_NS:
             return entries[:place]
     return entries
 
