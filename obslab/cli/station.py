@@ -67,6 +67,13 @@ def station_run(
         float | None,
         typer.Option(help="Days of samples in the journal, at most; the oldest go first. Default: 30."),
     ] = None,
+    backfill_bits: Annotated[
+        float | None,
+        typer.Option(
+            min=1000,
+            help="Most bit/s for backfill; for a broker at the station whose bridge is the narrow link.",
+        ),
+    ] = None,
     format: Annotated[str, typer.Option(help="binary, or impf: INTERMAGNET's JSON.")] = "binary",
     level: Annotated[
         int, typer.Option(min=1, max=4, help="Publication level for impf; 1 is data as recorded.")
@@ -111,6 +118,7 @@ def station_run(
         confirmed_by=confirmed_by,
         trust_new_archive=trust_new_archive,
         keep_days=keep_days or settings.journal_keep_days,
+        blocks_bits_per_s=backfill_bits,
         history=files.read if files else None,
         health=lambda: station.health(),
         on_command=lambda command: station.command(command),

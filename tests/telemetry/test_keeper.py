@@ -385,3 +385,22 @@ def test_the_journal_survives_a_restart_between_word_and_answer(tmp_path, archiv
     assert seconds_of(archive) == list(range(T0_S, T0_S + 5000))
     assert again.topics() == []
     again.close()
+
+
+def test_blocks_are_no_faster_than_allowed(journal, archive, monkeypatch):
+    """Behind a station's own broker the acknowledgements come at once, whatever the link behind it."""
+    now_s = [1000.0]
+    monkeypatch.setattr("obslab.telemetry.station.liaison.time.monotonic", lambda: now_s[0])
+    liaison = Liaison(journal, UNIT, blocks_bits_per_s=8000)
+    rng = random.Random(1)
+    seconds = range(T0_S, T0_S + 10_000)
+    journal.append([(LEMI.topic, s * NS, vector_payload(s, x=rng.randrange(10**6))) for s in seconds])
+    want = Want(id="w", archive="main", topic=LEMI.topic, begin_ns=T0_S * NS, end_ns=(T0_S + 10_000) * NS)
+    liaison.hear(UNIT.topic(protocol.WANT), encode(want), 0)
+    liaison.attend()
+    sent = 0
+    while now_s[0] < 1010:
+        if block := liaison.next_block():
+            sent += len(block)
+        now_s[0] += 0.1
+    assert 9_000 < sent <= 10_000 + protocol.BLOCK_BYTES  # 1000 bytes a second for ten seconds

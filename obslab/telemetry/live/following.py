@@ -63,6 +63,8 @@ class ArchiveSource:
             return Condition("off", report.trouble, 0, rejected)
         if not report.connected:
             return Condition("off", f"disconnected: {report.detail}", 0, rejected)
+        if report.notice:
+            return Condition("busy", f"{report.detail}; {report.notice}", 0, rejected)
         return Condition("ok", report.detail, 0, rejected)
 
     def reach(self, window_s: float) -> None:

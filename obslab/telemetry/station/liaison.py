@@ -37,7 +37,8 @@ class Liaison:
     """``confirmed_by`` names the archive whose word frees the journal; it is known by its id after the first.
 
     ``keep_days`` bounds the journal in days of samples, not in days of a clock, since a clock that jumps
-    must not delete anything.
+    must not delete anything. ``blocks_bits_per_s`` bounds the blocks where the acknowledgements of the broker
+    do not: behind one at the station, whose bridge is the narrow link.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Liaison:
         confirmed_by: str = "main",
         trust_new_archive: bool = False,
         keep_days: float = 30.0,
+        blocks_bits_per_s: float | None = None,
         history: History | None = None,
         health: Health = dict,
         on_command: Callable[[Command], None] | None = None,
@@ -57,6 +59,7 @@ class Liaison:
         self._history, self._health, self._on_command = history, health, on_command
         self._archive_id = None if trust_new_archive else journal.fact("archive")
         self._ledgers = LedgerKeeper(journal)
+        self._blocks_bits_per_s, self._block_at_s = blocks_bits_per_s, 0.0
         self._heard: deque[tuple[str, bytes, int]] = deque()
         self._wants: deque[Want] = deque()
         self._answer: Iterator[Block] | None = None
@@ -121,16 +124,21 @@ class Liaison:
         self._ledger_at = min(self._ledger_at, time.monotonic() + _HURRY_S)
 
     def next_block(self) -> bytes | None:
-        """The next piece of an answer, or None when nobody waits for one."""
-        while True:
+        """The next piece of an answer, or None when nobody waits for one, or it is too early."""
+        now_s = time.monotonic()
+        while now_s >= self._block_at_s:
             if self._answer is None:
                 if not self._wants:
                     return None
                 self._answer = blocks(self._wants.popleft(), self._journal, self._history)
             block = next(self._answer, None)
             if block is not None:
-                return protocol.encode(block)
+                payload = protocol.encode(block)
+                if self._blocks_bits_per_s:
+                    self._block_at_s = now_s + len(payload) * 8 / self._blocks_bits_per_s
+                return payload
             self._answer = None
+        return None
 
     def _obey(self, word: str, payload: bytes, came_ns: int) -> None:
         if word == protocol.CONFIRM:
