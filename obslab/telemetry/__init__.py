@@ -1,10 +1,15 @@
 """Instrument data in near-real time: nothing is lost, everything is stored once.
 
-    sample -> codec -> journal -> hot -> archive -> broker -> mqtt -> publisher -> intake -> collector
+    sample, protocol, codec, pack ...   what goes over the wire, and how it is written
+    broker                              brokers, and the link to one
+    metrics                             latency, gaps, completeness, outages out of summaries
+    archive                             every sample once
+    station, collect                    the two ends of the wire
+    watch, live                         what looks at archives: alarms, and the sources of live widgets
 
-A station writes each sample to its journal and then publishes it; a collector stores it in the archive
-and only then acknowledges it. ``recording``, ``replay`` and ``simulate`` are instruments without hardware,
-``station`` runs them, ``ring`` and ``live`` feed widgets.
+A station writes each sample to its journal and then publishes it; a collector stores it in the archive and
+only then acknowledges it; what the archive has, it confirms, and the journal lets go of it. What it lacks,
+it asks for. A room imports only from those above it.
 """
 
 from __future__ import annotations
