@@ -195,3 +195,23 @@ def test_command_line_starts_shows_and_stops_it(home):
     assert not any(map(lives, running[1:]))
     wait(lambda: not lives(running[0]), "the end of the supervisor, which closes the door last")
     assert not (home / "demo.json").exists()
+
+
+def test_a_link_that_was_cut_is_filled_again_when_it_is_mended():
+    with demo.start() as here, open_archive(here.archive) as archive:
+        here.cut("wic")
+        storm = next(stream for stream in archive.streams() if stream.station == "WIC")
+        wait(lambda: any(not event.up for event in archive.book.events() if event.kind == "link"), "the loss")
+        newest = archive.span(storm)
+        wait(lambda: not archive.wait_whole("WIC", timeout_s=0.1), "an archive that is not whole")
+        assert archive.wait_whole("PEA", timeout_s=40)  # its link is another
+        here.restore("wic")
+        assert archive.wait_whole("WIC", timeout_s=60)
+        assert archive.span(storm)[1] > newest[1]
+
+
+def test_a_station_the_demo_does_not_have_is_named():
+    with pytest.raises(DemoError, match="the demo has no station 'ABC'; it has WIC and PEA"):
+        demo.cut("ABC")
+    with pytest.raises(DemoError, match="no demo observatory is running"):
+        demo.restore("PEA")

@@ -31,6 +31,7 @@ _NS = 1_000_000_000
 _SCAN_S = 60.0
 _SCAN_STEP_NS = 86_400 * _NS
 _LOOK_BACK_NS = 30 * _SCAN_STEP_NS
+_CLOCK_NS = 300 * _NS  # one reading of a unit's clock in five minutes: 10 MB in a year
 _MARGIN_NS = 60 * _NS  # of a stream's newest samples, which the ledger looks after
 
 Publish = Callable[[str, bytes, bool], None]
@@ -47,6 +48,7 @@ class _Peer:
     streams: set[str] = field(default_factory=set)
     ledger: Ledger | None = None
     ledger_came_ns: int = 0
+    clock_again_ns: int = 0
     earlier: set[str] = field(default_factory=set)
     comparison: Comparison = field(default_factory=Comparison)
 
@@ -148,7 +150,8 @@ class Keeper:
         if not status.online:
             return
         self._book.note(Event(message.arrival_ns, "driver", name, not status.trouble, status.trouble))
-        if status.clock_offset_s is not None:
+        if status.clock_offset_s is not None and message.arrival_ns >= peer.clock_again_ns:
+            peer.clock_again_ns = message.arrival_ns + _CLOCK_NS
             reading = ClockReading(
                 name, message.arrival_ns, status.clock_offset_s, status.round_trip_s or 0.0
             )

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _NS = 1_000_000_000
 _LEDGER_S, _HURRY_S = 10.0, 1.0
-_STATUS_S = 60.0
+_STATUS_S, _LOOK_S = 60.0, 1.0
 _DAY_S = 86_400.0
 _ABS_PER_DAY = 24  # measurements of an irregular stream in a day, at most, for the journal's bound
 _WANTS = 16  # questions that wait; an archive asks again for what it did not get
@@ -63,8 +63,8 @@ class Liaison:
         self._heard: deque[tuple[str, bytes, int]] = deque()
         self._wants: deque[Want] = deque()
         self._answer: Iterator[Block] | None = None
-        self._ledger_at = self._status_at = self._expire_at = 0.0
-        self._told: Status | None = None
+        self._ledger_at = self._status_at = self._look_at = self._expire_at = 0.0
+        self._told: dict[str, Any] | None = None
         self._trouble = ""
         self._clock: tuple[float, float] | None = None
         self._started_s = time.time()
@@ -88,7 +88,7 @@ class Liaison:
 
     def connected(self) -> None:
         """A new connection: the archive is to hear how we are, at once."""
-        self._ledger_at = self._status_at = 0.0
+        self._ledger_at = self._status_at = self._look_at = 0.0
 
     def hear(self, topic: str, payload: bytes, came_ns: int) -> None:
         """From the network's thread: keep it until ``attend``."""
@@ -109,10 +109,13 @@ class Liaison:
         if now_s >= self._expire_at:
             self._expire_at = now_s + _STATUS_S
             self._expire()
-        status = self._status(link_losses)
-        if self._told is None or _news(status) != _news(self._told) or now_s >= self._status_at:
-            self._told, self._status_at = status, now_s + _STATUS_S
-            messages.append((self.unit.topic(protocol.STATUS), protocol.encode(status), True))
+        if now_s >= self._look_at:  # not at each sample: it counts what the journal holds
+            self._look_at = now_s + _LOOK_S
+            news = self._news()
+            if news != self._told or now_s >= self._status_at:
+                self._told, self._status_at = news, now_s + _STATUS_S
+                status = self._status(news, link_losses)
+                messages.append((self.unit.topic(protocol.STATUS), protocol.encode(status), True))
         if now_s >= self._ledger_at:
             self._ledger_at = now_s + (_HURRY_S if hurry else _LEDGER_S)
             ledger = self._ledgers.ledger(upto, time.time_ns())
@@ -188,32 +191,31 @@ class Liaison:
                     self._journal.folder, self._keep_days, gone.n, topic,
                 )  # fmt: skip
 
-    def _status(self, link_losses: int) -> Status:
-        entries, size, oldest_ns = self._journal.extent()
+    def _news(self) -> dict[str, Any]:
+        """What an archive or an operator is to hear of at once, not within a minute."""
         known = self._health()
-        known["trouble"] = known.get("trouble") or self._trouble
+        return {
+            "trouble": known.get("trouble") or self._trouble,
+            "paused": known.get("paused", False),
+            "driver": known.get("driver", ""),
+            "streams": tuple(sorted({*self._journal.topics(), *self._journal.confirmed()})),
+        }
+
+    def _status(self, news: dict[str, Any], link_losses: int) -> Status:
+        entries, size, oldest_ns = self._journal.extent()
         offset_s, round_trip_s = self._clock or (None, None)
         return Status(
             journal=self._journal.id,
             at_s=time.time(),
             started_s=self._started_s,
-            streams=tuple(sorted(self._streams())),
             journal_entries=entries,
             journal_bytes=size,
             journal_oldest_s=oldest_ns / _NS if oldest_ns is not None else None,
             expired=self._journal.expired(),
+            disk_free_bytes=self._health().get("disk_free_bytes"),
             clock_offset_s=offset_s,
             round_trip_s=round_trip_s,
             link_losses=link_losses,
             version=obslab.__version__,
-            **known,
+            **news,
         )
-
-    def _streams(self) -> set[str]:
-        """Topics that this unit has ever written."""
-        return {*self._journal.topics(), *self._journal.confirmed()}
-
-
-def _news(status: Status) -> tuple[object, ...]:
-    """What an archive or an operator is to hear of at once, not within a minute."""
-    return status.trouble, status.paused, status.driver, status.streams
