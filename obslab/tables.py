@@ -133,6 +133,8 @@ def _migrate(
         )
     if have == know:
         return
+    if readonly and not have:
+        raise NoArchiveError(f"{path} is only just being made; try again in a moment", path=path)
     if readonly:
         raise TableError(
             f"{path} has format {have}, wanted is {know}; whoever writes to it brings it up to date",
