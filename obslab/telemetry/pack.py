@@ -22,7 +22,9 @@ from obslab.errors import CodecError
 Ints = NDArray[np.int64]
 
 _HEAD = struct.Struct("<IB")
-_MOST_ROWS = 10_000_000
+_MOST_BYTES = 2**31  # of columns unpacked; a day of 100 Hz takes a third of it
+_MOST_COLUMNS = 255
+_MOST_MESSAGES, _MESSAGES_BYTES = 200_000, 2**26  # in one block, whatever its few bytes announce
 _ORDERS = (0, 1, 2)
 _RAW, _VECTOR, _SCALAR = 0, 1, 2
 
@@ -42,13 +44,15 @@ def pack_columns(columns: Sequence[NDArray[Any]], level: int = 6) -> bytes:
     return head + zlib.compress(b"".join(planes), level)
 
 
-def unpack_columns(packed: bytes) -> list[Ints]:
+def unpack_columns(packed: bytes, most_bytes: int = _MOST_BYTES) -> list[Ints]:
     """The columns that were packed. Raises CodecError for bytes that no ``pack_columns`` wrote."""
     try:
         rows, count = _HEAD.unpack_from(packed)
         orders = packed[_HEAD.size : _HEAD.size + count]
-        if rows > _MOST_ROWS or len(orders) < count or not set(orders) <= set(_ORDERS):
+        if not count or len(orders) < count or not set(orders) <= set(_ORDERS):
             raise ValueError("its head is not one of ours")
+        if rows * count * 8 > most_bytes:
+            raise ValueError(f"{rows} rows of {count} columns are more than anybody packs")
         # A bound on what comes out: a few bytes from outside could else fill the memory.
         want = rows * count * 8
         inflate = zlib.decompressobj()
@@ -68,9 +72,10 @@ def pack_payloads(payloads: Sequence[bytes], level: int = 9) -> bytes:
         raise CodecError("payloads of different lengths cannot be packed together")
     table = np.frombuffer(b"".join(payloads), dtype=np.uint8).reshape(len(payloads), size)
     candidates = {_RAW: zlib.compress(table.tobytes(), level)}
-    if size >= 16 and size % 12 == 4:
+    words = (size - 4) // 4
+    if size >= 16 and size % 12 == 4 and words < _MOST_COLUMNS:
         candidates[_VECTOR] = pack_columns(_vector_columns(table), level)
-    elif size >= 8 and size % 4 == 0:
+    elif size >= 8 and size % 4 == 0 and 2 * words < _MOST_COLUMNS:
         candidates[_SCALAR] = pack_columns(_scalar_columns(table), level)
     layout, packed = min(candidates.items(), key=lambda one: len(one[1]))
     return struct.pack("<BHI", layout, size, len(payloads)) + packed
@@ -83,6 +88,8 @@ def unpack_payloads(packed: bytes) -> list[bytes]:
     except struct.error as error:
         raise CodecError(f"packed messages are damaged: {error}") from error
     rest = packed[7:]
+    if count > _MOST_MESSAGES or size * count > _MESSAGES_BYTES:
+        raise CodecError(f"packed messages are damaged: {count} of {size} bytes are more than anybody packs")
     if layout == _RAW:
         inflate = zlib.decompressobj()
         try:
@@ -92,7 +99,7 @@ def unpack_payloads(packed: bytes) -> list[bytes]:
         if len(flat) != size * count:
             raise CodecError(f"packed messages are damaged: {len(flat)} bytes, wanted {size * count}")
         return [flat[place : place + size] for place in range(0, len(flat), size)] if size else [b""] * count
-    second, *body = unpack_columns(rest)
+    second, *body = unpack_columns(rest, 2 * _MESSAGES_BYTES)
     if second.size != count or len(body) * 4 != size - 4 + (size - 4 if layout == _SCALAR else 0):
         raise CodecError("packed messages are damaged: their count or size differs from what is announced")
     pairs = zip(body[::2], body[1::2], strict=True) if layout == _SCALAR else ()

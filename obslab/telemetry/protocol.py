@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -38,6 +38,10 @@ BLOCK_BYTES = 4096  # 0.6 s of a 56 kbit/s link, which is how long a live sample
 T = TypeVar("T")
 
 _UNIT = re.compile(r"([a-z][a-z0-9]{2})/([a-z0-9][a-z0-9_-]{0,31})")
+
+
+# Numbers that a database and NumPy can hold; JSON has larger ones.
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Unit(msgspec.Struct, frozen=True, order=True):
@@ -91,18 +95,18 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Page(msgspec.Struct, frozen=True, array_like=True):
     """Some entries of one stream that follow each other in time; ``seq_to`` is the last one's number."""
 
-    seq_to: int
-    begin_ns: int
-    end_ns: int
-    n: int
-    checksum: int
+    seq_to: Whole
+    begin_ns: Whole
+    end_ns: Whole
+    n: Whole
+    checksum: Whole
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The oldest pages not yet confirmed, by topic of the stream, in order."""
 
     journal: str
-    sent_ns: int
+    sent_ns: Whole
     pages: dict[str, list[Page]] = {}
 
 
@@ -115,20 +119,24 @@ class Confirm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     archive: str
     id: str
     journal: str
-    marks: dict[str, int] = {}
-    ledger_sent_ns: int = 0
-    ledger_came_ns: int = 0
-    sent_ns: int = 0
+    marks: dict[str, Whole] = {}
+    ledger_sent_ns: Whole = 0
+    ledger_came_ns: Whole = 0
+    sent_ns: Whole = 0
 
 
 class Want(msgspec.Struct, frozen=True, kw_only=True):
-    """Samples of ``[begin_ns, end_ns)`` of the stream at ``topic`` are asked for."""
+    """Samples of ``[begin_ns, end_ns)`` of the stream at ``topic`` are asked for.
+
+    ``journal`` says of whom: two stations of one name must not answer for each other.
+    """
 
     id: str
     archive: str
+    journal: str
     topic: str
-    begin_ns: int
-    end_ns: int
+    begin_ns: Whole
+    end_ns: Whole
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
@@ -138,9 +146,10 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
     """
 
     want: str
+    journal: str
     topic: str
-    begin_ns: int
-    end_ns: int
+    begin_ns: Whole
+    end_ns: Whole
     packed: bytes
     last: bool
 
@@ -170,6 +179,11 @@ def checksum(time_ns: NDArray[np.int64], bodies: Sequence[bytes] | bytes) -> int
     """What a page and an archive compare: over the times in order, then the bodies in that order."""
     joined = bodies if isinstance(bodies, bytes) else b"".join(bodies)
     return zlib.crc32(joined, zlib.crc32(np.ascontiguousarray(time_ns, dtype="<i8").tobytes()))
+
+
+def same_station(topic: str, other: str) -> bool:
+    """Whether two topics are of one station: a unit speaks for its own only, which is what ACLs allow it."""
+    return topic.split("/", 1)[0] == other.split("/", 1)[0]
 
 
 def interval_of(stream: Stream) -> int:

@@ -16,6 +16,7 @@ from obslab.telemetry.station.journal import Journal
 from obslab.telemetry.station.liaison import Liaison
 
 UNIT = Unit("PEA", "lemi0001")
+NOW_NS = (T0_S + 10**6) * NS  # by the clocks of both
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(comparing, "AGAIN_S", (0.0, 0.0))
     monkeypatch.setattr(asking, "_PATIENCE_S", -1.0)
     monkeypatch.setattr(keeper, "_SCAN_S", 0.0)
+    monkeypatch.setattr("obslab.telemetry.station.liaison.time.time_ns", lambda: NOW_NS)
 
 
 class Talk:
@@ -48,7 +50,7 @@ class Talk:
 
     def to_archive(self, topic, payload):
         if not self.loses(topic):
-            self._store([Message(topic, payload, (T0_S + 10**6) * NS)])
+            self._store([Message(topic, payload, NOW_NS)])
 
     def _store(self, messages):
         samples, words, damaged = apart(messages)
@@ -59,7 +61,7 @@ class Talk:
 
     def send_samples(self, after=0):
         sent = [entry for entry in self.journal.after(after, 10**6) if not self.loses(entry.topic)]
-        self._store([Message(entry.topic, entry.payload, (T0_S + 10**6) * NS) for entry in sent])
+        self._store([Message(entry.topic, entry.payload, NOW_NS) for entry in sent])
 
     def round(self):
         """The unit says what is due, the archive acts, the unit answers."""
@@ -343,6 +345,7 @@ def test_a_journal_at_its_bound_says_what_it_gave_up(journal, archive, caplog):
     talk = Talk(journal, archive, keep_days=100 / 86_400)
     journal.add_meta(LEMI.meta_topic, vector_meta())
     write(journal, range(T0_S, T0_S + 300))
+    talk.liaison.bound()
     status = decode(talk.liaison.due(300, 0)[0][1], Status)
     assert (status.expired, status.journal_entries) == (200, 100)
     assert "200 messages of pea/lemi0001/sec went unconfirmed" in caplog.text
@@ -395,7 +398,14 @@ def test_blocks_are_no_faster_than_allowed(journal, archive, monkeypatch):
     rng = random.Random(1)
     seconds = range(T0_S, T0_S + 10_000)
     journal.append([(LEMI.topic, s * NS, vector_payload(s, x=rng.randrange(10**6))) for s in seconds])
-    want = Want(id="w", archive="main", topic=LEMI.topic, begin_ns=T0_S * NS, end_ns=(T0_S + 10_000) * NS)
+    want = Want(
+        id="w",
+        archive="main",
+        journal=journal.id,
+        topic=LEMI.topic,
+        begin_ns=T0_S * NS,
+        end_ns=(T0_S + 10_000) * NS,
+    )
     liaison.hear(UNIT.topic(protocol.WANT), encode(want), 0)
     liaison.attend()
     sent = 0

@@ -74,7 +74,8 @@ def test_two_days_of_two_streams_are_told_in_a_few_kilobytes(journal, ledgers):
 
 
 def want(begin_s, end_s, topic=LEMI.topic):
-    return Want(id="w", archive="main", topic=topic, begin_ns=begin_s * NS, end_ns=end_s * NS)
+    interval = {"begin_ns": round(begin_s * NS), "end_ns": round(end_s * NS)}
+    return Want(id="w", archive="main", journal="j", topic=topic, **interval)
 
 
 def answered(answer):
@@ -138,5 +139,12 @@ def test_where_there_is_nothing_the_answer_says_so(journal):
 def test_a_message_of_many_samples_belongs_where_one_of_them_does(journal):
     topic = "pea/fast/10hz"
     journal.append([(topic, (T0_S + i) * NS, b"\x00" * 124) for i in range(3)])
-    half = Want(id="w", archive="main", topic=topic, begin_ns=T0_S * NS + NS // 2, end_ns=(T0_S + 1) * NS + 1)
+    half = Want(
+        id="w",
+        archive="main",
+        journal="j",
+        topic=topic,
+        begin_ns=T0_S * NS + NS // 2,
+        end_ns=(T0_S + 1) * NS + 1,
+    )
     assert len(answered(blocks(half, journal))) == 2

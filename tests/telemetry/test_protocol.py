@@ -23,8 +23,8 @@ MESSAGES = [
     Status(journal="j", streams=("pea/lemi0001/sec",), trouble="no GPS", clock_offset_s=-0.2),
     Ledger(journal="j", sent_ns=5, pages={"pea/lemi0001/sec": [Page(7, 1, 9, 3, 123)]}),
     Confirm(archive="main", id="a", journal="j", marks={"pea/lemi0001/sec": 7}),
-    Want(id="w", archive="main", topic="pea/lemi0001/sec", begin_ns=1, end_ns=9),
-    Block("w", "pea/lemi0001/sec", 1, 9, b"\x00\xff", True),
+    Want(id="w", archive="main", journal="j", topic="pea/lemi0001/sec", begin_ns=1, end_ns=9),
+    Block("w", "j", "pea/lemi0001/sec", 1, 9, b"\x00\xff", True),
     Command(do="pause", by="ann"),
 ]
 

@@ -95,7 +95,7 @@ def read(folder: Path, row: Chunk) -> bytes:
     except FileNotFoundError:
         raise ChunkGoneError(row.file) from None
     except OSError as error:
-        raise TableError(f"{folder / row.file} cannot be read: {error.strerror}", path=row.file) from error
+        raise damaged(folder, row, f"it cannot be read: {error.strerror}") from error
     if len(content) != row.size:
         raise damaged(folder, row, f"it has {len(content)} bytes, written were {row.size}")
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from obslab.errors import ObslabError
 from obslab.telemetry.archive.book import Hole
 from obslab.telemetry.archive.store import Archive
+from obslab.telemetry.collect.comparing import joined
 from obslab.telemetry.protocol import Block, Want
 from obslab.telemetry.sample import Stream
 
@@ -35,6 +36,7 @@ class Questions:
 
     def __init__(self, archive: Archive, name: str, send: Send) -> None:
         self._archive, self._book, self._name, self._send = archive, archive.book, name, send
+        self._slow: dict[int, tuple[int, float]] = {}  # hole -> how often in vain, when next
         self._open: dict[str, _Question] = {}
         self._count = 0
 
@@ -43,16 +45,20 @@ class Questions:
         self._open.clear()
 
     def give_up_slow(self, now_s: float) -> None:
-        """Forget what brought nothing for so long."""
-        self._open = {name: one for name, one in self._open.items() if now_s - one.heard_s <= _PATIENCE_S}
+        """Forget what brought nothing for so long; each time in vain the pause doubles, others go first."""
+        for name, one in list(self._open.items()):
+            if now_s - one.heard_s > _PATIENCE_S:
+                del self._open[name]
+                times = self._slow.get(one.hole.id, (0, 0.0))[0] + 1
+                self._slow[one.hole.id] = times, now_s + _PATIENCE_S * (2 ** min(times, 6) - 2)
 
-    def ask(self, topics: Iterable[str]) -> None:
+    def ask(self, topics: Iterable[str], journal: str) -> None:
         """Ask for the oldest holes of these streams, as many as may be under way."""
         busy = {question.hole.id for question in self._open.values()}
         if len(busy) >= _QUESTIONS:
             return
         for hole in self._book.holes(states=("open", "asked")):
-            if hole.id in busy or hole.topic not in topics or self._is_filled(hole):
+            if hole.id in busy or hole.topic not in topics or self._is_slow(hole) or self._is_filled(hole):
                 continue
             if hole.state == "open":
                 hole = self._book.set_hole(hole, time.time_ns(), state="asked")
@@ -60,6 +66,7 @@ class Questions:
             want = Want(
                 id=f"{self._archive.id[:6]}-{hole.id}-{self._count}",
                 archive=self._name,
+                journal=journal,
                 topic=hole.topic,
                 begin_ns=hole.begin_ns,
                 end_ns=hole.end_ns,
@@ -70,9 +77,15 @@ class Questions:
             if len(busy) >= _QUESTIONS:
                 return
 
+    def _is_slow(self, hole: Hole) -> bool:
+        return time.monotonic() < self._slow.get(hole.id, (0, 0.0))[1]
+
     def _is_filled(self, hole: Hole) -> bool:
         """Whether a gap has closed by itself: with the answer to a wider question, or late samples."""
-        if hole.why != GAP or self._archive.missing(Stream.parse(hole.topic), hole.begin_ns, hole.end_ns):
+        try:
+            if hole.why != GAP or self._archive.missing(Stream.parse(hole.topic), hole.begin_ns, hole.end_ns):
+                return False
+        except ObslabError:  # a damaged day, which is to be filled
             return False
         self._book.set_hole(hole, time.time_ns(), state="filled")
         return True
@@ -94,6 +107,7 @@ class Questions:
         if not block.last:
             return None
         del self._open[block.want]
+        self._slow.pop(question.hole.id, None)
         self._close(question)
         return question.hole.topic, question.begin_ns, question.hole.end_ns
 
@@ -102,13 +116,13 @@ class Questions:
         self._book.set_hole(hole, now_ns, begin_ns=question.begin_ns, state="filled")
         try:
             stream = Stream.parse(hole.topic)
-            left = self._archive.missing(stream, question.begin_ns, hole.end_ns)
+            left = joined(self._archive.missing(stream, question.begin_ns, hole.end_ns))
             have, _ = self._archive.checksum(stream, question.begin_ns, hole.end_ns)
             span = self._archive.span(stream)
         except ObslabError:
             return
         # What came and is not there was refused: the station has it, the archive kept it as rejected.
-        why = REFUSED if hole.filled > have else LOST
+        why = REFUSED if hole.filled * stream.block > have else LOST
         for begin_ns, end_ns in left:
             # A time stamp from the future must not give up what is still to be measured.
             end_ns = min(end_ns, span[1] if span else begin_ns)

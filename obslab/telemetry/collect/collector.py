@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -129,6 +130,8 @@ class Collector:
             quiet=True,
         )
         self._keeper = Keeper(archive, name, self._say, confirms=confirms)
+        self._upkeep = (self._keeper.tick, self._look_after_days, self._take_in, self._take_requests)
+        self._step_troubles: dict[str, str] = {}
         self._was_up: bool | None = None
         self._tick_at = 0.0
         self._writer = threading.Thread(target=self._run, name="obslab-collector", daemon=True)
@@ -171,7 +174,7 @@ class Collector:
             stored=self.counted["unique"],
             trouble=self._trouble,
             name=self._name,
-            notice=self._keeper.trouble,
+            notice="; ".join(text for text in (self._keeper.trouble, self._keep_trouble) if text),
             holes=self._holes,
         )
 
@@ -199,9 +202,14 @@ class Collector:
             while self._inbox:
                 self._gather()
                 taken = [self._inbox.popleft() for _ in range(min(len(self._inbox), _MOST))]
-                samples, words, damaged = apart([item for _, _, item in taken])
-                if not self._store(samples, damaged):
-                    return
+                try:
+                    samples, words, damaged = apart([item for _, _, item in taken])
+                    if not self._store(samples, damaged):
+                        return
+                except Exception as error:  # a bug of ours; unacknowledged, they come again
+                    self._complain(error, len(taken))
+                    time.sleep(_RETRY_S)
+                    continue
                 self._link.ack([(generation, mid) for generation, mid, _ in taken if mid])
                 self._keep(words)
             self._keep([])
@@ -227,20 +235,35 @@ class Collector:
             self._keeper.heed(words)
             if due:
                 self._tick_at = time.monotonic() + _TICK_S
-                self._keeper.tick()
-                self._look_after_days()
-                for _file, tally in ingest(self._archive):
-                    log.warning("taken in from the inbox: %s", tally)
-                for asked in taken(self._archive.path):
-                    self._keeper.ask_again(asked.topic, asked.begin_ns, asked.end_ns)
-                self._holes = self._keeper.holes_left()
-                self._keep_trouble = ""
+                failed = [self._guarded(step) for step in self._upkeep]
+                self._keep_trouble = next((trouble for trouble in failed if trouble), "")
                 if state.connected and not self._bridges.state.connected:
                     self._give_up_bridges()
         except Exception as error:  # whatever it is: samples go on being stored
-            if str(error) != self._keep_trouble:
-                log.exception("keeping the archive %s failed; trying again", self._archive.path)
+            log.exception("keeping the archive %s failed", self._archive.path)
             self._keep_trouble = str(error)
+
+    def _guarded(self, step: Callable[[], None]) -> str:
+        """One step of the upkeep; what it failed of, told once. The others go on."""
+        name = step.__name__
+        try:
+            step()
+        except Exception as error:
+            if self._step_troubles.get(name) != str(error):
+                log.exception("keeping the archive %s failed; trying again", self._archive.path)
+            self._step_troubles[name] = str(error)
+            return str(error)
+        self._step_troubles.pop(name, None)
+        return ""
+
+    def _take_in(self) -> None:
+        for _file, tally in ingest(self._archive):
+            log.warning("taken in from the inbox: %s", tally)
+
+    def _take_requests(self) -> None:
+        for asked in taken(self._archive.path):
+            self._keeper.ask_again(asked.topic, asked.begin_ns, asked.end_ns)
+        self._holes = self._keeper.holes_left()
 
     def _look_after_days(self) -> None:
         """Seal days that are over, one at a time; once a day delete those that are older than wanted."""

@@ -63,14 +63,17 @@ class Comparison:
             before = mark = marks.get(topic, 0)
             asked: list[tuple[int, int]] = []
             whole = True
+            reached = before
             for page in pages:
+                # Where a page begins in the journal names it: two may begin at one time, with a dead clock.
+                key, reached = (topic, reached), max(before, page.seq_to)
                 if page.seq_to <= before:
                     continue
                 if self._has(archive, topic, page):
                     mark = page.seq_to if whole else mark
                     continue
-                lack = lacks[topic, page.begin_ns] = self._lacks.get((topic, page.begin_ns), _Lack(now_s))
-                if whole and lack.settled and lack.whole:
+                lack = lacks[key] = self._lacks.get(key) or _Lack(now_s)
+                if whole and lack.settled and lack.whole and lack.whole.begin_ns == page.begin_ns:
                     mark = lack.whole.seq_to  # the page may have grown since
                 whole = False
                 due = now_s - lack.since_s > GRACE_S and now_s >= lack.again_s

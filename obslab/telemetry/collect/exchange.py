@@ -41,11 +41,12 @@ class Exchange:
         for message in messages:
             try:
                 self._take(message, batch)
-            except (TopicError, CodecError) as error:
-                self._tell(message.topic, "kept as rejected, %s: %s", error.message)
-                batch.refusals.append(
-                    Refusal(message.arrival_ns, message.topic, message.payload, error.message)
-                )
+            except Exception as error:  # ours, or a bug of ours, which must cost one message, not the others
+                why = f"obslab failed on it: {error!r}; please report this"
+                if isinstance(error, TopicError | CodecError):
+                    why = error.message
+                self._tell(message.topic, "kept as rejected, %s: %s", why)
+                batch.refusals.append(Refusal(message.arrival_ns, message.topic, message.payload, why))
         return batch
 
     def _take(self, message: Message, batch: Batch) -> None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from obslab.errors import MetadataError, TopicError
+from obslab.errors import MetadataError, ObslabError, TopicError
 from obslab.telemetry import protocol
 from obslab.telemetry.archive.book import ClockReading, Event
 from obslab.telemetry.archive.store import Archive
 from obslab.telemetry.collect.asking import GAP, Questions
 from obslab.telemetry.collect.comparing import Comparison, joined
-from obslab.telemetry.collect.intake import Message
+from obslab.telemetry.collect.intake import FUTURE_S, Message
 from obslab.telemetry.collect.words import SYSTEM
 from obslab.telemetry.protocol import Block, Confirm, Ledger, Status, Unit
 from obslab.telemetry.sample import Stream
@@ -31,6 +31,7 @@ _NS = 1_000_000_000
 _SCAN_S = 60.0
 _SCAN_STEP_NS = 86_400 * _NS
 _LOOK_BACK_NS = 30 * _SCAN_STEP_NS
+_NOTICE_S = 300.0
 _CLOCK_NS = 300 * _NS  # one reading of a unit's clock in five minutes: 10 MB in a year
 _MARGIN_NS = 60 * _NS  # of a stream's newest samples, which the ledger looks after
 
@@ -52,12 +53,15 @@ class _Peer:
     earlier: set[str] = field(default_factory=set)
     comparison: Comparison = field(default_factory=Comparison)
 
+    def own(self, topics: Iterable[str]) -> set[str]:
+        """Those of its station: nobody speaks for another."""
+        return {topic for topic in topics if protocol.same_station(self.unit.topic(""), topic)}
+
 
 class Keeper:
     """Works on the collector's writer thread, after each commit: ``heed`` what came, then ``tick``.
 
     ``confirms`` is false for an archive that follows: it fills its own gaps, but frees nobody's journal.
-    ``trouble`` is one line for people, empty when all is well.
     """
 
     def __init__(self, archive: Archive, name: str, publish: Publish, *, confirms: bool = True) -> None:
@@ -66,7 +70,7 @@ class Keeper:
         self._peers: dict[Unit, _Peer] = {}
         self._scanned_ns: dict[Stream, int] = {}
         self._scan_at_s = 0.0
-        self.trouble = ""
+        self.notices: dict[Unit, tuple[str, float]] = {}
         for unit_name, (journal, _, _) in self._book.units().items():
             peer = self._peer(Unit(*unit_name.split(" ", 1)))
             peer.journal, peer.streams = journal, set(self._book.marks(journal))
@@ -97,7 +101,7 @@ class Keeper:
                 self._examine(peer)
             peer.questions.give_up_slow(now_s)
             if peer.online:
-                peer.questions.ask(peer.streams)
+                peer.questions.ask(peer.streams, peer.journal)
         if now_s >= self._scan_at_s:
             self._scan_at_s = now_s + (_SCAN_S if self._scan() else 0.0)
 
@@ -108,6 +112,12 @@ class Keeper:
             peer.questions.forget()
             if up and peer.journal:
                 self._confirm(peer)
+
+    @property
+    def trouble(self) -> str:
+        """One line for people, empty when all is well, or has been for some minutes."""
+        now_s = time.monotonic()
+        return "; ".join(text for text, at_s in self.notices.values() if now_s - at_s < _NOTICE_S)
 
     def ask_again(self, topic: str, begin_ns: int, end_ns: int) -> None:
         """Somebody wants this interval asked for, even if it was given up as lost."""
@@ -136,7 +146,7 @@ class Keeper:
 
     def _note_status(self, peer: _Peer, status: Status, message: Message) -> None:
         self._check_journal(peer, status.journal)
-        peer.streams |= set(status.streams)
+        peer.streams |= peer.own(status.streams)
         if status.online and not peer.online:
             peer.questions.forget()
         peer.online = status.online
@@ -161,33 +171,41 @@ class Keeper:
         """One unit has one journal; two that take turns are two stations with one name."""
         if journal == peer.journal:
             return
-        if journal in peer.earlier and str(peer.unit) not in self.trouble:
-            self.trouble = (
+        if journal in peer.earlier:
+            if peer.unit not in self.notices:
+                log.error("two stations publish as %s: journals %s and %s", peer.unit, peer.journal, journal)
+            self.notices[peer.unit] = (
                 f"two stations publish as {peer.unit} (journals {peer.journal} and {journal}); "
-                "stop one, or give it another --unit"
+                "stop one, or give it another --unit",
+                time.monotonic(),
             )
-            log.error("%s", self.trouble)
         if peer.journal:
             peer.earlier.add(peer.journal)
         peer.journal, peer.ledger, peer.comparison = journal, None, Comparison()
+        peer.questions.forget()
 
     def _take_ledger(self, peer: _Peer, ledger: Ledger, came_ns: int) -> None:
         self._check_journal(peer, ledger.journal)
         peer.online = True
+        if strange := set(ledger.pages) - peer.own(ledger.pages):
+            raise TopicError(f"{peer.unit} lists streams of another station: {', '.join(sorted(strange))}")
         peer.streams |= set(ledger.pages)
         peer.ledger, peer.ledger_came_ns = ledger, came_ns
         self._examine(peer)
         self._confirm(peer)
 
     def _take_block(self, peer: _Peer, block: Block) -> None:
+        if block.journal != peer.journal:
+            return  # of another station with this name; its samples are stored, it answers nothing
         complete = peer.questions.advance(block)
         if complete is None:
             return
         if peer.ledger is not None:
-            peer.comparison.settle(*complete)
+            if not self._clocks_differ(peer):
+                peer.comparison.settle(*complete)
             self._examine(peer)
             self._confirm(peer)
-        peer.questions.ask(peer.streams)
+        peer.questions.ask(peer.streams, peer.journal)
 
     # ---- comparing and confirming
 
@@ -206,6 +224,22 @@ class Keeper:
     def _is_asked(self, topic: str, begin_ns: int, end_ns: int) -> bool:
         under_way = self._book.holes(topic, begin_ns, end_ns, ("open", "asked"))
         return any(hole.why != GAP for hole in under_way)
+
+    def _clocks_differ(self, peer: _Peer) -> bool:
+        """Whether all that a unit sends would be refused as from the future: then nothing is given up for it.
+
+        Either clock may be the wrong one; the journal keeps the samples until they agree again.
+        """
+        if peer.ledger is None:
+            return False
+        ahead_s = (peer.ledger.sent_ns - peer.ledger_came_ns) / _NS
+        if ahead_s > FUTURE_S / 2:
+            self.notices[peer.unit] = (
+                f"the clock of {peer.unit} is {ahead_s:.0f} s ahead of ours: its samples are refused and "
+                "stay in its journal; set the clock that is wrong",
+                time.monotonic(),
+            )
+        return ahead_s > FUTURE_S / 2
 
     def _confirm(self, peer: _Peer) -> None:
         if not self._confirms:
@@ -235,16 +269,24 @@ class Keeper:
         }
         done = True
         for stream in self._archive.streams():
-            span = self._archive.span(stream) if stream.topic in served else None
-            if span is None:
+            if stream.topic not in served:
                 continue
-            newest_ns = min(span[1] - _MARGIN_NS, listed_ns.get(stream.topic, span[1]))
-            begin_ns = self._scanned_ns.get(stream, max(span[0], newest_ns - _LOOK_BACK_NS))
-            end_ns = min(newest_ns, begin_ns + _SCAN_STEP_NS)
-            if end_ns <= begin_ns:
-                continue
-            for gap_begin_ns, gap_end_ns in joined(self._archive.missing(stream, begin_ns, end_ns)):
-                self._book.add_hole(stream.topic, gap_begin_ns, gap_end_ns, GAP, time.time_ns())
-            self._scanned_ns[stream] = end_ns
-            done = done and end_ns == newest_ns
+            try:
+                done = self._scan_stream(stream, listed_ns) and done
+            except ObslabError as error:  # a damaged day: it will be set aside, and be a hole
+                log.warning("gaps of %s are not looked for now: %s", stream, error.message)
         return done
+
+    def _scan_stream(self, stream: Stream, listed_ns: dict[str, int]) -> bool:
+        span = self._archive.span(stream)
+        if span is None:
+            return True
+        newest_ns = min(span[1] - _MARGIN_NS, listed_ns.get(stream.topic, span[1]))
+        begin_ns = self._scanned_ns.get(stream, max(span[0], newest_ns - _LOOK_BACK_NS))
+        end_ns = min(newest_ns, begin_ns + _SCAN_STEP_NS)
+        if end_ns <= begin_ns:
+            return True
+        for gap_begin_ns, gap_end_ns in joined(self._archive.missing(stream, begin_ns, end_ns)):
+            self._book.add_hole(stream.topic, gap_begin_ns, gap_end_ns, GAP, time.time_ns())
+        self._scanned_ns[stream] = end_ns
+        return end_ns == newest_ns

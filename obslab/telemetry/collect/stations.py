@@ -64,7 +64,7 @@ def _collecting(path: Path, address: Broker) -> Iterator[Archive]:
         with open_archive(path) as archive:
             yield archive
         return
-    collector = Collector(archive, address)
+    collector = Collector(archive, address, confirms=False)  # whose journals it keeps is not for us to say
     try:
         collector.start()
         state = collector.wait_link(_CONNECT_S)

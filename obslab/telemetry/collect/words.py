@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from obslab.errors import ObslabError
+from obslab.errors import ObslabError, TopicError
 from obslab.telemetry import protocol
 from obslab.telemetry.archive.batch import Refusal
 from obslab.telemetry.collect.intake import Message
@@ -38,8 +38,9 @@ def apart(messages: Sequence[Message]) -> tuple[list[Message], list[Message], li
         if word == protocol.BLOCK:
             try:
                 samples += _samples(message)
-            except ObslabError as error:
-                reason = f"{message.topic}: {error.message}; it is asked for again"
+            except Exception as error:  # whatever it is: one message from outside must not end the storing
+                why = error.message if isinstance(error, ObslabError) else repr(error)
+                reason = f"{message.topic}: {why}; it is asked for again"
                 refusals.append(Refusal(message.arrival_ns, message.topic, message.payload, reason))
                 continue
         words.append(message)
@@ -48,6 +49,8 @@ def apart(messages: Sequence[Message]) -> tuple[list[Message], list[Message], li
 
 def _samples(message: Message) -> list[Message]:
     block = protocol.decode(message.payload, Block)
+    if not protocol.same_station(message.topic, block.topic):
+        raise TopicError(f"a block for {block.topic}, which is of another station")
     if not block.packed:
         return []
     return [Message(block.topic, payload, message.arrival_ns) for payload in unpack_payloads(block.packed)]

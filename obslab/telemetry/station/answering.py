@@ -29,7 +29,7 @@ def blocks(want: Want, journal: Journal, history: History | None = None) -> Iter
     try:
         stream = Stream.parse(want.topic)
     except TopicError:
-        yield Block(want.id, want.topic, want.begin_ns, want.end_ns, b"", True)
+        yield Block(want.id, journal.id, want.topic, want.begin_ns, want.end_ns, b"", True)
         return
     reach_ns = round(stream.cadence_s * _NS) * (stream.block - 1) if stream.block > 1 else 0
     covered, guess = want.begin_ns, _FIRST_GUESS
@@ -39,17 +39,17 @@ def blocks(want: Want, journal: Journal, history: History | None = None) -> Iter
         while len(waiting) >= _PIECE:
             taken, packed, guess = _fit(waiting, guess)
             until = waiting[taken][0]
-            yield Block(want.id, want.topic, covered, until, packed, False)
+            yield Block(want.id, journal.id, want.topic, covered, until, packed, False)
             waiting, covered = waiting[taken:], until
     while waiting:
         taken, packed, guess = _fit(waiting, guess)
         last = taken == len(waiting)
         until = want.end_ns if last else waiting[taken][0]
-        yield Block(want.id, want.topic, covered, until, packed, last)
+        yield Block(want.id, journal.id, want.topic, covered, until, packed, last)
         waiting, covered = waiting[taken:], until
         if last:
             return
-    yield Block(want.id, want.topic, covered, want.end_ns, b"", True)
+    yield Block(want.id, journal.id, want.topic, covered, want.end_ns, b"", True)
 
 
 def _pieces(

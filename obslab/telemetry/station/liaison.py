@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _LEDGER_S, _HURRY_S = 10.0, 1.0
 _STATUS_S, _LOOK_S = 60.0, 1.0
+_EXPIRE_S = 3600.0
 _DAY_S = 86_400.0
 _ABS_PER_DAY = 24  # measurements of an irregular stream in a day, at most, for the journal's bound
 _WANTS = 16  # questions that wait; an archive asks again for what it did not get
@@ -63,6 +64,7 @@ class Liaison:
         self._heard: deque[tuple[str, bytes, int]] = deque()
         self._wants: deque[Want] = deque()
         self._answer: Iterator[Block] | None = None
+        self._answering: Want | None = None
         self._ledger_at = self._status_at = self._look_at = self._expire_at = 0.0
         self._told: dict[str, Any] | None = None
         self._trouble = ""
@@ -106,9 +108,6 @@ class Liaison:
     def due(self, upto: int, link_losses: int, *, hurry: bool = False) -> list[tuple[str, bytes, bool]]:
         """Messages ``(topic, payload, retained)`` that are to be sent now; ``upto`` has had its PUBACK."""
         now_s, messages = time.monotonic(), []
-        if now_s >= self._expire_at:
-            self._expire_at = now_s + _STATUS_S
-            self._expire()
         if now_s >= self._look_at:  # not at each sample: it counts what the journal holds
             self._look_at = now_s + _LOOK_S
             news = self._news()
@@ -133,8 +132,13 @@ class Liaison:
             if self._answer is None:
                 if not self._wants:
                     return None
-                self._answer = blocks(self._wants.popleft(), self._journal, self._history)
-            block = next(self._answer, None)
+                self._answering = self._wants.popleft()
+                self._answer = blocks(self._answering, self._journal, self._history)
+            try:
+                block = next(self._answer, None)
+            except Exception:  # a damaged day file, say: the others wait for their answers
+                log.exception("%s cannot be answered", self._answering)
+                block = None
             if block is not None:
                 payload = protocol.encode(block)
                 if self._blocks_bits_per_s:
@@ -146,14 +150,21 @@ class Liaison:
     def _obey(self, word: str, payload: bytes, came_ns: int) -> None:
         if word == protocol.CONFIRM:
             self._confirmed(protocol.decode(payload, Confirm), came_ns)
-        elif word == protocol.WANT and len(self._wants) < _WANTS:
-            want = protocol.decode(payload, Want)
-            if all(want.id != other.id for other in self._wants):
-                self._wants.append(want)
+        elif word == protocol.WANT:
+            self._take_want(protocol.decode(payload, Want))
         elif word == protocol.COMMAND and self._on_command:
             command = protocol.decode(payload, Command)
             log.warning("%s: asked by %s to %s", self.unit, command.by or "an operator", command.do)
             self._on_command(command)
+
+    def _take_want(self, want: Want) -> None:
+        """A newer question replaces an older one for the same hole, which brought nothing in time."""
+        if want.journal != self._journal.id:
+            return  # asked of a station that has our name
+        if self._answering and _same(want, self._answering):
+            self._answer = None
+        waiting = [other for other in self._wants if not _same(want, other)]
+        self._wants = deque([*waiting[: _WANTS - 1], want])
 
     def _confirmed(self, confirm: Confirm, came_ns: int) -> None:
         if confirm.archive != self._confirmed_by or confirm.journal != self._journal.id:
@@ -177,7 +188,11 @@ class Liaison:
         if freed and self._journal.topics():
             self.hurry()  # more pages may follow those that are done now
 
-    def _expire(self) -> None:
+    def bound(self) -> None:
+        """Hold the journal to its days, whether there is a link or not; call it often, it acts hourly."""
+        if time.monotonic() < self._expire_at:
+            return
+        self._expire_at = time.monotonic() + _EXPIRE_S
         for topic in self._journal.topics():
             try:
                 stream = Stream.parse(topic)
@@ -219,3 +234,8 @@ class Liaison:
             version=obslab.__version__,
             **news,
         )
+
+
+def _same(want: Want, other: Want) -> bool:
+    """Whether two are questions for one hole; an answer moves its beginning, not its end."""
+    return (want.archive, want.topic, want.end_ns) == (other.archive, other.topic, other.end_ns)

@@ -183,10 +183,13 @@ class Publisher:
             self._news.clear()
             try:
                 self._liaison.attend()
+                self._liaison.bound()
                 held = self._link.state.connected and self._send()
                 mark = self._watermark()
                 if mark != marked and time.monotonic() > marked_at + _MARK_S:  # each costs a sync of the disk
                     self._journal.acknowledge(mark)
+                    if not self._talks:  # nobody else's word will come
+                        self._journal.confirm(dict.fromkeys(self._journal.topics(), mark))
                     marked, marked_at = mark, time.monotonic()
                 trouble = ""
             except Exception as error:  # a full disk, say: tried again at the next round, told once
