@@ -67,7 +67,8 @@ def _is_whole(holder: Holder, stream: Stream, begin: Instant | None) -> bool:
     if present_ns - span[1] > (_FRESH_S * speed + stream.cadence_s) * NS_PER_S:
         return False
     begin_ns = as_ns(begin) if begin is not None else span[0]
-    return not holder.missing(stream, begin_ns, span[1])
+    asked = holder.book.holes(stream.topic, begin_ns, span[1], ("open", "asked"))
+    return not asked and not holder.missing(stream, begin_ns, span[1])
 
 
 def _named(topic: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from obslab.config import Broker
 from obslab.errors import BrokerError, TableError
-from obslab.telemetry.archive.requests import ask
+from obslab.telemetry.archive.requests import ask, waiting
 from obslab.telemetry.archive.store import Archive, open_archive
 from obslab.telemetry.collect.collector import Collector
 from obslab.telemetry.sample import Stream
@@ -46,12 +46,11 @@ def fill(path: Path, address: Broker, *, patience_s: float) -> Filled:
         ]
     if not gaps:
         return Filled(0, 0, 0, 0)
-    asked_ns = time.time_ns()
     for stream, begin_ns, end_ns in gaps:
         ask(path, stream.topic, begin_ns, end_ns)
     with _collecting(path, address) as archive:
         end_s = time.monotonic() + patience_s
-        while (found := _found(archive, gaps, asked_ns)).waiting and time.monotonic() < end_s:
+        while (found := _found(archive, gaps)).waiting and time.monotonic() < end_s:
             time.sleep(_LOOK_S)
     return found
 
@@ -76,13 +75,14 @@ def _collecting(path: Path, address: Broker) -> Iterator[Archive]:
         archive.close()
 
 
-def _found(archive: Archive, gaps: list[Gap], since_ns: int) -> Filled:
+def _found(archive: Archive, gaps: list[Gap]) -> Filled:
     closed = lost = 0
+    requests = bool(waiting(archive.path))
     for stream, begin_ns, end_ns in gaps:
         # In this order: samples are stored before the answer is noted as complete.
-        answers = archive.book.holes(stream.topic, begin_ns, end_ns, ("filled",))
+        asked = requests or archive.book.holes(stream.topic, begin_ns, end_ns, ("open", "asked"))
         if not archive.missing(stream, begin_ns, end_ns):
             closed += 1
-        elif any(hole.changed_ns > since_ns for hole in answers):
+        elif not asked:
             lost += 1
     return Filled(len(gaps), closed, lost, len(gaps) - closed - lost)
