@@ -52,7 +52,7 @@ def station_run(
     loop: Annotated[bool, typer.Option("--loop", help="Begin anew at the recording's end.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 1,
     patience: Annotated[
-        float, typer.Option(help="Seconds to wait for delivery at the end of a replay.")
+        float, typer.Option(min=0.0, help="Seconds to wait for delivery at the end of a replay.")
     ] = 30.0,
     unit: Annotated[
         str | None, typer.Option(help="Name of this board; default: its first instrument.")
@@ -65,7 +65,9 @@ def station_run(
     ] = False,
     keep_days: Annotated[
         float | None,
-        typer.Option(help="Days of samples in the journal, at most; the oldest go first. Default: 30."),
+        typer.Option(
+            min=0.01, help="Days of samples in the journal, at most; the oldest go first. Default: 30."
+        ),
     ] = None,
     backfill_bits: Annotated[
         float | None,
@@ -111,6 +113,8 @@ def station_run(
     book = Journal(journal or settings.journal_dir)
     instruments.resume(book)
     first = streams_of(instruments)[0]
+    if days and days.exists() and not days.is_dir():
+        raise ConfigError(f"--days {days} is a file; give a folder for the day files")
     files = DayFiles(days, keep_day_files) if days else None
     liaison = Liaison(
         book,

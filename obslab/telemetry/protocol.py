@@ -50,6 +50,13 @@ class Unit(msgspec.Struct, frozen=True, order=True):
     station: str
     name: str
 
+    def __post_init__(self) -> None:
+        if not _UNIT.fullmatch(self.topic("")[:-1]):
+            raise TopicError(
+                f"unit {self.name!r} of station {self.station!r} is not a name of small letters, digits, '-' "
+                "and '_', as in lemi0001"
+            )
+
     def topic(self, word: str) -> str:
         return f"{self.station.lower()}/{self.name}/{word}"
 

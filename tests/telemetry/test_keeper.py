@@ -1,17 +1,33 @@
 """A station and an archive in conversation, without a broker between them: words are handed over by hand."""
 
 import random
+import struct
+import time
 
+import numpy as np
 import pytest
 from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, vector_payload
 
+from obslab.errors import TopicError
 from obslab.telemetry import protocol
 from obslab.telemetry.collect import asking, comparing, keeper
 from obslab.telemetry.collect.intake import Intake, Message
 from obslab.telemetry.collect.keeper import Keeper
 from obslab.telemetry.collect.words import apart
-from obslab.telemetry.protocol import Command, Confirm, Status, Unit, Want, decode, encode
-from obslab.telemetry.sample import encode_meta
+from obslab.telemetry.pack import pack_columns, pack_payloads
+from obslab.telemetry.protocol import (
+    Block,
+    Command,
+    Confirm,
+    Ledger,
+    Page,
+    Status,
+    Unit,
+    Want,
+    decode,
+    encode,
+)
+from obslab.telemetry.sample import Stream, encode_meta
 from obslab.telemetry.station.journal import Journal
 from obslab.telemetry.station.liaison import Liaison
 
@@ -47,10 +63,11 @@ class Talk:
             self.liaison.hear(topic, payload, self.now_ns)
 
     now_ns = T0_S * NS
+    arrival_ns = NOW_NS
 
     def to_archive(self, topic, payload):
         if not self.loses(topic):
-            self._store([Message(topic, payload, NOW_NS)])
+            self._store([Message(topic, payload, self.arrival_ns)])
 
     def _store(self, messages):
         samples, words, damaged = apart(messages)
@@ -414,3 +431,145 @@ def test_blocks_are_no_faster_than_allowed(journal, archive, monkeypatch):
             sent += len(block)
         now_s[0] += 0.1
     assert 9_000 < sent <= 10_000 + protocol.BLOCK_BYTES  # 1000 bytes a second for ten seconds
+
+
+# ---- words that somebody made up, or that came from elsewhere
+
+
+def block(journal, **facts):
+    known = {"want": "w", "journal": journal.id, "topic": LEMI.topic, "begin_ns": 0, "end_ns": 9}
+    return encode(Block(**(known | {"packed": b"", "last": True} | facts)))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        struct.pack("<BHI", 1, 16, 50_000_000) + pack_columns([np.zeros(1, dtype=np.int64)]),
+        struct.pack("<BHI", 0, 0, 50_000_000),
+        struct.pack("<BHI", 1, 16, 3) + b"\x00" * 5,
+        b"\x07",
+    ],
+    ids=["announces more", "announces nothings", "no columns", "cut off"],
+)
+def test_a_poisoned_block_is_kept_as_rejected_and_storing_goes_on(talk, journal, archive, packed):
+    talk.to_archive(UNIT.topic(protocol.BLOCK), block(journal, packed=packed))
+    write(journal, [T0_S])
+    talk.send_samples()
+    assert archive.rejected().sizes["message"] == 1
+    assert seconds_of(archive) == [T0_S]
+
+
+def test_numbers_too_large_for_a_database_are_no_ledger(talk, journal, caplog):
+    page = (
+        b'{"journal": "j", "sent_ns": 1, "pages": {"pea/lemi0001/sec": [[99999999999999999999, 1, 2, 3, 4]]}}'
+    )
+    talk.to_archive(UNIT.topic(protocol.LEDGER), page)
+    assert "passed over" in caplog.text
+
+
+def test_a_unit_speaks_for_its_own_station_only(talk, journal, archive, caplog):
+    """Access rules let it write below its own code."""
+    payload = pack_payloads([vector_payload(T0_S)])
+    talk.to_archive(UNIT.topic(protocol.BLOCK), block(journal, topic="wic/lemi036/sec", packed=payload))
+    assert "of another station" in str(archive.rejected().reason.values[0])
+    page = Page(1, T0_S * NS, T0_S * NS + 1, 1, 0)
+    strange = Ledger(journal=journal.id, sent_ns=NOW_NS, pages={"wic/lemi036/sec": [page]})
+    talk.to_archive(UNIT.topic(protocol.LEDGER), encode(strange))
+    assert "lists streams of another station: wic/lemi036/sec" in caplog.text
+    assert archive.book.holes() == []
+
+
+def test_the_answer_of_a_station_with_our_name_frees_nothing(talk, journal, archive, tmp_path):
+    """It has none of our samples, and says so."""
+    write(journal, range(T0_S, T0_S + 100))
+    talk.liaison.connected()
+    for topic, payload, _ in talk.liaison.due(100, 0):
+        talk.to_archive(topic, payload)
+    talk.keeper.tick()
+    (want,) = talk.heard(protocol.WANT, Want)
+    other = Journal(tmp_path / "other")
+    assert Liaison(other, UNIT)._take_want(want) is None
+    talk.to_archive(
+        UNIT.topic(protocol.BLOCK),
+        block(other, want=want.id, begin_ns=want.begin_ns, end_ns=want.end_ns),
+    )
+    talk.liaison._heard.clear()  # the station itself has not answered yet
+    assert talk.heard(protocol.CONFIRM, Confirm)[-1].marks == {}
+    assert journal.extent()[0] == 100
+    for _ in range(3):
+        talk.round()
+    assert seconds_of(archive) == list(range(T0_S, T0_S + 100))
+    other.close()
+
+
+def test_while_clocks_differ_nothing_is_given_up(talk, journal, archive, monkeypatch):
+    """The archive's clock is an hour behind: it refuses everything, and has it when its clock is right."""
+    begin = T0_S + 10**6 + 3600
+    monkeypatch.setattr("obslab.telemetry.station.liaison.time.time_ns", lambda: NOW_NS + 3600 * NS)
+    write(journal, range(begin - 100, begin))
+    for _ in range(5):
+        talk.round()
+    assert journal.extent()[0] == 100
+    assert "3600 s ahead of ours: its samples are refused and stay in its journal" in talk.keeper.trouble
+    talk.arrival_ns = NOW_NS + 3600 * NS
+    for _ in range(5):
+        talk.round()
+    assert seconds_of(archive) == list(range(begin - 100, begin))
+    assert journal.topics() == []
+
+
+def test_a_dead_clock_does_not_keep_the_journal(talk, journal, archive):
+    """After each start it begins at the same time: pages that begin alike are pages of their own."""
+    for start in range(3):
+        write(journal, range(T0_S, T0_S + 50), x=start)
+    for _ in range(8):
+        talk.round()
+    assert journal.topics() == []
+    assert archive.counters()[LEMI]["contradiction"] >= 100
+
+
+def test_fast_streams_are_filled_too(journal, archive):
+    fast = Stream("PEA", "fast", "200hz")
+    journal.add_meta(fast.meta_topic, vector_meta())
+    talk = Talk(journal, archive)
+    body = np.arange(600, dtype="<i4").tobytes()
+    journal.append([(fast.topic, s * NS, s.to_bytes(4, "little") + body) for s in range(T0_S, T0_S + 5)])
+    for _ in range(3):
+        talk.round()
+    assert archive.counters()[fast]["unique"] == 1000
+    assert journal.topics() == []
+
+
+def test_a_question_asked_again_takes_the_place_of_the_old_one(talk, journal):
+    write(journal, range(T0_S, T0_S + 10))
+    asked = {"archive": "main", "journal": journal.id, "topic": LEMI.topic, "end_ns": (T0_S + 10) * NS}
+    for number in range(30):  # they waited at the broker while the link was down
+        word = Want(id=str(number), begin_ns=T0_S * NS, **asked)
+        talk.liaison.hear(UNIT.topic(protocol.WANT), encode(word), 0)
+    talk.liaison.attend()
+    answers = []
+    while payload := talk.liaison.next_block():
+        answers.append(decode(payload, Block))
+    assert [answer.want for answer in answers] == ["29"]
+
+
+def test_an_archive_that_never_answers_is_told_once(talk, journal, monkeypatch, caplog):
+    write(journal, range(T0_S, T0_S + 10))
+    talk.liaison.connected()
+    later_s = time.monotonic() + 200
+    monkeypatch.setattr("obslab.telemetry.station.liaison.time.monotonic", lambda: later_s)
+    for _ in range(3):
+        talk.liaison.due(10, 0)
+    told = [
+        record.message
+        for record in caplog.records
+        if "no archive named 'main' has answered" in record.message
+    ]
+    assert len(told) == 1
+    assert "may this user write to pea/#" in told[0]
+
+
+def test_a_unit_has_a_name_that_fits_into_a_topic():
+    for name in ("X Y", "a/b", "#", ""):
+        with pytest.raises(TopicError, match="is not a name of small letters"):
+            Unit("PEA", name)

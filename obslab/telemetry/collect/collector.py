@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import re
 import threading
 import time
 import uuid
@@ -22,7 +23,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 
 from obslab.config import Broker
-from obslab.errors import TableError
+from obslab.errors import ConfigError, TableError
 from obslab.telemetry.archive.batch import Batch, Refusal
 from obslab.telemetry.archive.requests import taken
 from obslab.telemetry.archive.store import Archive
@@ -39,6 +40,7 @@ from obslab.telemetry.sample import META
 log = logging.getLogger(__name__)
 
 _REPORT = "collector.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REPORT_S = 1.0
 _RETRY_S = 2.0
 _TICK_S = 1.0
@@ -89,6 +91,9 @@ class Collector:
         keep_days: float | None = None,
         seal_after_days: float = 2.0,
     ) -> None:
+        for option, given in (("--name", name), ("--share", share or "none")):
+            if not _NAME.fullmatch(given):
+                raise ConfigError(f"{option} {given!r} is not a name of letters, digits, '.', '-' and '_'")
         self._archive, self._name, self._share = archive, name, share
         self._keep_days, self._seal_after_days = keep_days, seal_after_days
         self._retain_at = 0.0

@@ -6,6 +6,7 @@ Nothing here touches the network: the publisher hands over what came and sends w
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ _NS = 1_000_000_000
 _LEDGER_S, _HURRY_S = 10.0, 1.0
 _STATUS_S, _LOOK_S = 60.0, 1.0
 _EXPIRE_S = 3600.0
+_UNHEARD_S = 120.0
 _DAY_S = 86_400.0
 _ABS_PER_DAY = 24  # measurements of an irregular stream in a day, at most, for the journal's bound
 _WANTS = 16  # questions that wait; an archive asks again for what it did not get
@@ -68,6 +70,7 @@ class Liaison:
         self._ledger_at = self._status_at = self._look_at = self._expire_at = 0.0
         self._told: dict[str, Any] | None = None
         self._trouble = ""
+        self._heard_s = math.inf  # of the archive
         self._clock: tuple[float, float] | None = None
         self._started_s = time.time()
 
@@ -90,6 +93,7 @@ class Liaison:
 
     def connected(self) -> None:
         """A new connection: the archive is to hear how we are, at once."""
+        self._heard_s = time.monotonic()
         self._ledger_at = self._status_at = self._look_at = 0.0
 
     def hear(self, topic: str, payload: bytes, came_ns: int) -> None:
@@ -115,6 +119,13 @@ class Liaison:
                 self._told, self._status_at = news, now_s + _STATUS_S
                 status = self._status(news, link_losses)
                 messages.append((self.unit.topic(protocol.STATUS), protocol.encode(status), True))
+        if now_s - self._heard_s > _UNHEARD_S and self._journal.topics():
+            self._heard_s = math.inf  # once for each connection
+            log.warning(
+                "no archive named %r has answered %s for %d s: is `obslab collect --name %s` running, and may "
+                "this user write to %s/# (brokers swallow what their access rules forbid)?",
+                self._confirmed_by, self.unit, _UNHEARD_S, self._confirmed_by, self.unit.station.lower(),
+            )  # fmt: skip
         if now_s >= self._ledger_at:
             self._ledger_at = now_s + (_HURRY_S if hurry else _LEDGER_S)
             ledger = self._ledgers.ledger(upto, time.time_ns())
@@ -177,7 +188,7 @@ class Liaison:
             return
         if self._archive_id is None:
             self._journal.set_fact("archive", confirm.id)
-        self._archive_id, self._trouble = confirm.id, ""
+        self._archive_id, self._trouble, self._heard_s = confirm.id, "", time.monotonic()
         if confirm.ledger_sent_ns:
             there_ns = confirm.sent_ns - confirm.ledger_came_ns
             round_trip_s = (came_ns - confirm.ledger_sent_ns - there_ns) / _NS
