@@ -122,7 +122,7 @@ class Liaison:
         if now_s - self._heard_s > _UNHEARD_S and self._journal.topics():
             self._heard_s = math.inf  # once for each connection
             log.warning(
-                "no archive named %r has answered %s for %d s: is `obslab collect --name %s` running, and may "
+                "no archive named %r has answered %s for %d s: is `obslab collect --name %s` running, may "
                 "this user write to %s/# (brokers swallow what their access rules forbid)?",
                 self._confirmed_by, self.unit, _UNHEARD_S, self._confirmed_by, self.unit.station.lower(),
             )  # fmt: skip
