@@ -31,6 +31,7 @@ _RECENT = 60  # of such a backlog, what goes as single messages all the same
 _BLOCKS = 2  # in flight: enough to fill a satellite link, and a live sample waits behind no more
 _MARK_S = 1.0  # how often the watermark is written, and the longest sleep
 _MEET_S = 3.0
+_LAST_S = 1.0
 _HELD_S = 0.02  # how soon a message held back is looked at again
 
 Release = Callable[[Entry], bool]
@@ -102,7 +103,10 @@ class Publisher:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; what has not been sent stays in the journal for the next start."""
+        """End the thread; what cannot be sent at once stays in the journal for the next start."""
+        until_s = time.monotonic() + _LAST_S
+        while self._link.state.connected and self.unsent() and time.monotonic() < until_s:
+            time.sleep(_HELD_S)
         self._ending = True
         self._news.set()
         self._thread.join()
