@@ -25,7 +25,7 @@ from obslab.tables import hold
 from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.broker.brokers import IotcoreBroker
 from obslab.telemetry.broker.relay import Relay
-from obslab.telemetry.collect.collector import read_report
+from obslab.telemetry.collect.report import read_report
 
 log = logging.getLogger(__name__)
 

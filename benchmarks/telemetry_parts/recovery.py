@@ -17,7 +17,7 @@ import numpy as np
 from obslab.telemetry.archive.store import Archive, open_archive
 from obslab.telemetry.broker.brokers import IotcoreBroker
 from obslab.telemetry.broker.relay import Relay
-from obslab.telemetry.collect.collector import read_report
+from obslab.telemetry.collect.report import read_report
 from obslab.telemetry.sample import as_datetime
 from obslab.telemetry.station.journal import Journal
 from obslab.telemetry.station.simulate import Simulator

@@ -15,7 +15,8 @@ from obslab.config import broker_at
 from obslab.errors import TableError
 from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.collect import collector as collecting
-from obslab.telemetry.collect.collector import Collector, read_report
+from obslab.telemetry.collect.collector import Collector
+from obslab.telemetry.collect.report import read_report
 from obslab.telemetry.sample import as_datetime, encode_meta
 from obslab.times import to_ns
 

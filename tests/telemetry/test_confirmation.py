@@ -10,7 +10,8 @@ from obslab.config import broker_at
 from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.broker.brokers import IotcoreBroker, MosquittoBroker
 from obslab.telemetry.collect import keeper as keeping
-from obslab.telemetry.collect.collector import Collector, read_report
+from obslab.telemetry.collect.collector import Collector
+from obslab.telemetry.collect.report import read_report
 from obslab.telemetry.collect.stations import fill
 from obslab.telemetry.protocol import Unit
 from obslab.telemetry.sample import Stream

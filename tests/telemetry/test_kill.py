@@ -19,7 +19,7 @@ from telemetry.makers import GSM, LEMI, NS, T0_S, scalar_meta, vector_meta, wait
 
 from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.broker.brokers import IotcoreBroker
-from obslab.telemetry.collect.collector import read_report
+from obslab.telemetry.collect.report import read_report
 from obslab.telemetry.sample import as_datetime
 from obslab.telemetry.station.journal import Journal
 from obslab.telemetry.station.recording import Recording, Track

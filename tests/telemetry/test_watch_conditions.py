@@ -8,7 +8,7 @@ import pytest
 from telemetry.makers import GSM, LEMI, NS, T0_S
 
 from obslab.telemetry.archive.book import ClockReading, Event, Hole
-from obslab.telemetry.collect.collector import Report
+from obslab.telemetry.collect.report import Report
 from obslab.telemetry.protocol import Status
 from obslab.telemetry.sample import Stream
 from obslab.telemetry.watch.alarms import advance

@@ -7,31 +7,26 @@ acknowledged, and the archive takes each sample once.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
 import re
 import threading
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import paho.mqtt.client as paho
 
 from obslab.config import Broker
 from obslab.errors import ConfigError, TableError
 from obslab.telemetry.archive.batch import Batch, Refusal
-from obslab.telemetry.archive.requests import taken
 from obslab.telemetry.archive.store import Archive
 from obslab.telemetry.broker.link import Link, LinkState
 from obslab.telemetry.collect.exchange import Exchange
-from obslab.telemetry.collect.inbox import ingest
 from obslab.telemetry.collect.intake import Intake, Message
 from obslab.telemetry.collect.keeper import Keeper
+from obslab.telemetry.collect.report import Report, Reporter
+from obslab.telemetry.collect.upkeep import Upkeep
 from obslab.telemetry.collect.words import apart
 from obslab.telemetry.impf import is_impf
 from obslab.telemetry.protocol import BLOCK, LEDGER, STATUS
@@ -39,12 +34,10 @@ from obslab.telemetry.sample import META
 
 log = logging.getLogger(__name__)
 
-_REPORT = "collector.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_REPORT_S = 1.0
+_IDLE_S = 1.0
 _RETRY_S = 2.0
 _TICK_S = 1.0
-_DAY_S = 86_400.0
 _GIVE_UP_S = 20.0
 BRIDGES = "$SYS/broker/connection/+/state"
 _SHARED_WORDS = (f"+/+/{LEDGER}", f"+/+/{BLOCK}")
@@ -52,24 +45,6 @@ _LULL_S = 0.002  # a burst has ended when nothing came for so long, or after _BU
 _BURST_S = 0.02
 _ENOUGH = 50  # half of what iotcore (rumqttd 0.20) sends before it waits for an acknowledgement
 _MOST = 5000  # messages in one commit: bounds memory, and the time until a reader sees them
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a running collector says of itself once a second, in ``collector.json`` in the archive."""
-
-    broker: str
-    connected: bool
-    detail: str
-    at_s: float
-    since_s: float
-    losses: int
-    stored: int = 0
-    trouble: str = ""
-    name: str = "main"
-    notice: str = ""
-    holes: int = 0
-    pid: int = field(default_factory=os.getpid)
 
 
 class Collector:
@@ -95,15 +70,12 @@ class Collector:
             if not _NAME.fullmatch(given):
                 raise ConfigError(f"{option} {given!r} is not a name of letters, digits, '.', '-' and '_'")
         self._archive, self._name, self._share = archive, name, share
-        self._keep_days, self._seal_after_days = keep_days, seal_after_days
-        self._retain_at = 0.0
         self._intake = Intake(archive.all_metas())
         self._exchange = Exchange(self._intake.metas)
         self._inbox: deque[tuple[int, int, Message]] = deque()
         self._news, self._enough = threading.Event(), threading.Event()
         self._ending = False
-        self._trouble = self._report_trouble = self._keep_trouble = ""
-        self._holes = 0
+        self._trouble = ""
         self.counted: Counter[str] = Counter()
         # The session at the broker keeps what comes while we are away; it belongs to the archive.
         self._link = Link(
@@ -111,9 +83,7 @@ class Collector:
             f"obslab-collector-{archive.id}" + (f"-{uuid.uuid4().hex[:8]}" if share else ""),
             topics=topics,
             on_message=self._arrived,
-            clean_session=bool(
-                share
-            ),  # what one of several leaves unacknowledged, the broker gives the others
+            clean_session=bool(share),  # what one of several leaves, the broker gives to another
             manual_ack=True,
             share=share,
         )
@@ -135,20 +105,19 @@ class Collector:
             quiet=True,
         )
         self._keeper = Keeper(archive, name, self._say, confirms=confirms)
-        self._upkeep = (self._keeper.tick, self._look_after_days, self._take_in, self._take_requests)
-        self._step_troubles: dict[str, str] = {}
+        self._upkeep = Upkeep(archive, self._keeper, keep_days=keep_days, seal_after_days=seal_after_days)
         self._was_up: bool | None = None
-        self._tick_at = 0.0
+        self._tick_at, self._give_up_at = 0.0, math.inf
         self._writer = threading.Thread(target=self._run, name="obslab-collector", daemon=True)
-        self._reporter = threading.Thread(target=self._report_on, name="obslab-report", daemon=True)
+        self._reporter = Reporter(archive.path, self.report)
 
     def start(self) -> None:
+        self._give_up_at = time.monotonic() + _GIVE_UP_S
         self._writer.start()
         self._reporter.start()
         self._link.start()
         self._metas.start()
         self._bridges.start()
-        self._give_up_at = time.monotonic() + _GIVE_UP_S
 
     def stop(self) -> None:
         """Store what has arrived, acknowledge it, and end."""
@@ -158,7 +127,7 @@ class Collector:
         self._metas.stop()
         self._bridges.stop()
         self._link.stop()
-        self._write_report()
+        self._reporter.stop()
 
     @property
     def link(self) -> LinkState:
@@ -179,8 +148,8 @@ class Collector:
             stored=self.counted["unique"],
             trouble=self._trouble,
             name=self._name,
-            notice="; ".join(text for text in (self._keeper.trouble, self._keep_trouble) if text),
-            holes=self._holes,
+            notice="; ".join(text for text in (self._keeper.trouble, self._upkeep.trouble) if text),
+            holes=self._upkeep.holes,
         )
 
     def _arrived(self, message: paho.MQTTMessage, arrival_ns: int) -> None:
@@ -202,7 +171,7 @@ class Collector:
 
     def _run(self) -> None:
         while not (self._ending and not self._inbox):
-            self._news.wait(_REPORT_S)
+            self._news.wait(_IDLE_S)
             self._news.clear()
             while self._inbox:
                 self._gather()
@@ -228,59 +197,27 @@ class Collector:
             self._enough.wait(_LULL_S)
 
     def _keep(self, words: list[Message]) -> None:
-        """Compare, ask and confirm, on what is stored now; a failure there must not stop the storing."""
+        """Compare, ask and confirm, on what is stored now."""
         due = time.monotonic() >= self._tick_at
         if not (words or due) or not self._archive.is_keeper:
             return
-        try:
+
+        def heed() -> None:
             state = self._link.state
             if state.connected != self._was_up:
                 self._was_up = state.connected
                 self._keeper.link_changed(state.connected, state.detail)
             self._keeper.heed(words)
-            if due:
-                self._tick_at = time.monotonic() + _TICK_S
-                failed = [self._guarded(step) for step in self._upkeep]
-                self._keep_trouble = next((trouble for trouble in failed if trouble), "")
-                if state.connected and not self._bridges.state.connected:
-                    self._give_up_bridges()
-        except Exception as error:  # whatever it is: samples go on being stored
-            log.exception("keeping the archive %s failed", self._archive.path)
-            self._keep_trouble = str(error)
 
-    def _guarded(self, step: Callable[[], None]) -> str:
-        """One step of the upkeep; what it failed of, told once. The others go on."""
-        name = step.__name__
-        try:
-            step()
-        except Exception as error:
-            if self._step_troubles.get(name) != str(error):
-                log.exception("keeping the archive %s failed; trying again", self._archive.path)
-            self._step_troubles[name] = str(error)
-            return str(error)
-        self._step_troubles.pop(name, None)
-        return ""
-
-    def _take_in(self) -> None:
-        for _file, tally in ingest(self._archive):
-            log.warning("taken in from the inbox: %s", tally)
-
-    def _take_requests(self) -> None:
-        for asked in taken(self._archive.path):
-            self._keeper.ask_again(asked.topic, asked.begin_ns, asked.end_ns)
-        self._holes = self._keeper.holes_left()
-
-    def _look_after_days(self) -> None:
-        """Seal days that are over, one at a time; once a day delete those that are older than wanted."""
-        self._archive.tidy(time.time_ns(), self._seal_after_days)
-        if self._keep_days is not None and time.monotonic() >= self._retain_at:
-            self._retain_at = time.monotonic() + _DAY_S
-            gone = self._archive.retain(self._keep_days, time.time_ns())
-            if gone:
-                log.warning("older than %g days, deleted: %s", self._keep_days, dict(gone))
+        self._upkeep.attempt(heed)
+        if due:
+            self._tick_at = time.monotonic() + _TICK_S
+            self._upkeep.run()
+            self._give_up_bridges()
 
     def _give_up_bridges(self) -> None:
-        if time.monotonic() > self._give_up_at and not self._bridges.was_up:
+        tried = self._link.state.connected and time.monotonic() > self._give_up_at
+        if tried and not self._bridges.was_up:
             self._bridges.stop()
             self._give_up_at = math.inf
 
@@ -334,28 +271,3 @@ class Collector:
         batch.arrivals += again.arrivals
         batch.refusals += again.refusals
         batch.read_again += [row_id for row_id, _ in waited]
-
-    def _report_on(self) -> None:
-        while not self._ending:
-            self._write_report()
-            time.sleep(_REPORT_S)
-
-    def _write_report(self) -> None:
-        file = self._archive.path / _REPORT
-        draft = file.with_suffix(".new")
-        try:
-            draft.write_text(json.dumps(asdict(self.report())))
-            draft.replace(file)  # a reader sees the old one or the new one, never half
-            self._report_trouble = ""
-        except OSError as error:
-            if str(error) != self._report_trouble:  # once, not every second
-                log.warning("%s cannot be written: %s", file, error)
-            self._report_trouble = str(error)
-
-
-def read_report(archive: Path) -> Report | None:
-    """What the archive's collector last said; None when there never was one."""
-    try:
-        return Report(**json.loads((archive / _REPORT).read_text()))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
-        return None

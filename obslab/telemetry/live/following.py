@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from obslab.telemetry.archive.store import Archive
-from obslab.telemetry.collect.collector import read_report
+from obslab.telemetry.collect.report import read_report
 from obslab.telemetry.live.ring import Ring
 from obslab.telemetry.live.source import Condition, Rings
 from obslab.telemetry.sample import Meta, Stream

@@ -16,7 +16,7 @@ import numpy as np
 from obslab.errors import ObslabError
 from obslab.telemetry.archive.book import ClockReading, Event, Hole, Kind
 from obslab.telemetry.archive.store import Archive, open_archive
-from obslab.telemetry.collect.collector import Report, read_report
+from obslab.telemetry.collect.report import Report, read_report
 from obslab.telemetry.protocol import Status, decode
 from obslab.telemetry.sample import Stream, valid_at
 from obslab.times import NS_PER_S
