@@ -491,7 +491,9 @@ def test_an_hour_of_samples_comes_through_an_outage_of_the_data_centre_once_and_
         lambda: observatory.start("centre"),
         "station-pea",
     )
-    assert got == sent
+    assert len(got) == len(sent)
+    for topic in {topic for topic, _ in sent}:  # MQTT keeps the order of a topic, not among topics
+        assert [one for one in got if one[0] == topic] == [one for one in sent if one[0] == topic]
 
 
 @pytest.mark.long
