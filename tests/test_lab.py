@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import signal
+import socket
 import sys
 import threading
 import urllib.error
@@ -72,6 +73,11 @@ def private(state_dir, tmp_path):
     }
 
 
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_lab_answers_with_its_token_and_sigterm_leaves_no_process(private, state_dir, tmp_path):
     port = free_port()
     with Running(tmp_path / "log", "lab", "--no-browser", "--port", port, **private) as command:
@@ -79,6 +85,7 @@ def test_lab_answers_with_its_token_and_sigterm_leaves_no_process(private, state
         wait(lambda: re.search(pattern, command.said), "its address", 60)
         token = re.search(pattern, command.said)[1]
         url = f"http://127.0.0.1:{port}/api/contents/{lab.FIRST}?content=0"
+        wait(lambda: listens(port), "an open port", 60)  # it tells its address before it listens
         with urllib.request.urlopen(f"{url}&token={token}", timeout=30) as answer:
             assert json.load(answer)["name"] == lab.FIRST
         with pytest.raises(urllib.error.HTTPError, match="403"):

@@ -484,16 +484,16 @@ def an_hour_through(observatory, cut, restore, states_at):
 
 
 @pytest.mark.mosquitto
-def test_an_hour_of_samples_comes_through_an_outage_of_the_data_centre_once_and_in_order(observatory):
+def test_an_hour_of_samples_comes_through_an_outage_of_the_data_centre(observatory):
     got, sent = an_hour_through(
         observatory,
         lambda: observatory.signal("centre", signal.SIGTERM),
         lambda: observatory.start("centre"),
         "station-pea",
     )
-    assert len(got) == len(sent)
-    for topic in {topic for topic, _ in sent}:  # MQTT keeps the order of a topic, not among topics
-        assert [one for one in got if one[0] == topic] == [one for one in sent if one[0] == topic]
+    # What was under way when the link broke may come twice, and behind what followed it: that is QoS 1.
+    assert set(got) == set(sent)
+    assert len(set(sent)) == 7200
 
 
 @pytest.mark.long
