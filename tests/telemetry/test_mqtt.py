@@ -81,6 +81,22 @@ def test_a_frozen_link_is_noticed_sooner_than_the_keep_alive_does_and_taken_up_a
     broker.kill()
 
 
+def test_a_link_ends_although_the_broker_does_not_answer_any_more(link):
+    """With a message that was never acknowledged, over a link that is frozen."""
+    broker = IotcoreBroker()
+    broker.start()
+    with Relay("127.0.0.1", broker.port) as relay:
+        one = link(broker_at(relay.url, {}))
+        assert one.wait(10).connected
+        relay.freeze()
+        one.publish("a", b"b")
+        began_s = time.monotonic()
+        one.stop()
+        assert time.monotonic() - began_s < 7  # sooner than the silence would be noticed
+        assert not one.state.connected
+    broker.kill()
+
+
 def test_an_unknown_host_is_named(link):
     one = link(Broker("no-such-host.invalid", 1883))
     wait_for(lambda: "no broker" in one.state.detail)

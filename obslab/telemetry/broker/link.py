@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 10  # as in the paper: a dead link is unnoticed for no longer than this, twice at worst
 _NOBODY = "obslab/nobody"
 _FOR_EVER = 2**32 - 1  # a session that does not expire, in MQTT 5
+_GOODBYE_S = 3.0
 _RETRY_S = (1, 15)
 _INFLIGHT = 1000  # paho's 20 would stall a publisher at 20 messages for each round trip over a satellite
 
@@ -141,7 +142,12 @@ class Link:
         self._ending = True
         self._silence.stop()
         self.client.disconnect()
+        # paho's thread does not end while a message has no PUBACK and the connection is open: cut it then.
+        impatience = threading.Timer(_GOODBYE_S, self._cut)
+        impatience.daemon = True
+        impatience.start()
         self.client.loop_stop()
+        impatience.cancel()
         self._change(LinkState(False, f"stopped; was on {self.address.url}", time.time()))
 
     @property
