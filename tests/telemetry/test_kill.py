@@ -168,6 +168,9 @@ def finish(folder, processes, sent):
     assert processes.processes["station"].wait(120) == 0
     total = sum(track.time_ns.size for track in sent.tracks)
     wait_for(lambda: count(folder / "archive") >= total, 60, "the whole recording in the archive")
+    # One that was only just started again does not know yet how to end.
+    pid = processes.processes["collector"].pid
+    wait_for(lambda: (report := read_report(folder / "archive")) and report.pid == pid, 60, "its first word")
     assert processes.end("collector", signal.SIGTERM) == 0
 
 
