@@ -89,7 +89,9 @@ def test_a_link_ends_although_the_broker_does_not_answer_any_more(link):
         one = link(broker_at(relay.url, {}))
         assert one.wait(10).connected
         relay.freeze()
-        one.publish("a", b"b")
+        for _ in range(100):  # more than the buffers on the way take, so that no goodbye gets out
+            one.publish("a", bytes(200_000))
+        time.sleep(1)
         began_s = time.monotonic()
         one.stop()
         assert time.monotonic() - began_s < 7  # sooner than the silence would be noticed

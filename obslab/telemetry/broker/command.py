@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 import threading
 import uuid
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from obslab.config import Broker
 from obslab.errors import BrokerError
+from obslab.telemetry.broker.login import log_in
 from obslab.telemetry.protocol import COMMAND, Command, Unit, encode
 
 Do = Literal["pause", "resume", "restart"]
@@ -48,15 +48,7 @@ class _Errand:
         client_id = f"obslab-command-{uuid.uuid4().hex[:8]}"
         self._client = client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=version)
         client.on_connect, client.on_publish, client.on_disconnect = self._up, self._published, self._lost
-        if address.user:
-            client.username_pw_set(address.user, address.password)
-        if address.tls:
-            try:
-                client.tls_set(ca_certs=str(address.ca) if address.ca else None)
-            except (OSError, ssl.SSLError) as error:
-                raise BrokerError(
-                    f"OBSLAB_MQTT_CA names {address.ca}, which cannot be used: {error}"
-                ) from error
+        log_in(client, address)
 
     def run(self, unit: Unit, do: Do, by: str, timeout_s: float) -> None:
         url, what = self._address.url, f"{do} of {unit}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -23,7 +22,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from obslab.config import Broker, check_filter
-from obslab.errors import BrokerError, ConfigError
+from obslab.errors import BrokerError
+from obslab.telemetry.broker.login import log_in, why_not
 from obslab.telemetry.broker.silence import SILENT_S, SilenceWatch
 
 log = logging.getLogger(__name__)
@@ -110,21 +110,7 @@ class Link:
         client.on_message, client.on_publish = self._arrived, self._published
         client.max_inflight_messages_set(_INFLIGHT)
         client.reconnect_delay_set(*_RETRY_S)
-        try:
-            address.host.encode("idna")  # paho's thread would die of it
-        except UnicodeError as error:
-            raise ConfigError(
-                f"broker {address.url}: {address.host!r} is not a host name: {error}"
-            ) from error
-        if address.user:
-            client.username_pw_set(address.user, address.password)
-        if address.tls:
-            try:
-                client.tls_set(ca_certs=str(address.ca) if address.ca else None)
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigError(
-                    f"OBSLAB_MQTT_CA names {address.ca}, which cannot be used: {error}"
-                ) from error
+        log_in(client, address)
 
     def start(self) -> None:
         """Begin to connect, in the background; lost links are taken up again with a growing pause."""
@@ -142,7 +128,7 @@ class Link:
         self._ending = True
         self._silence.stop()
         self.client.disconnect()
-        # paho's thread does not end while a message has no PUBACK and the connection is open: cut it then.
+        # paho's thread ends when its goodbye is sent, which a frozen link with full buffers does not take.
         impatience = threading.Timer(_GOODBYE_S, self._cut)
         impatience.daemon = True
         impatience.start()
@@ -252,20 +238,11 @@ class Link:
             self._down(f"{self.address.url} ended the connection at once ({reason}); {hint} trying again")
 
     def _failed(self, _c: Any, _u: Any) -> None:
-        url, error = self.address.url, sys.exception()  # paho calls this while it handles one
-        if isinstance(error, ssl.SSLCertVerificationError):
-            why = f"{error.verify_message}; set OBSLAB_MQTT_CA to the certificate of the CA that signed it"
-            self._refused(f"the certificate of broker {url} is not trusted: {why}")
-        elif isinstance(error, ssl.SSLError) or (
-            self.address.tls and isinstance(error, ConnectionResetError)
-        ):
-            self._down(
-                f"no TLS with {url} ({error.strerror}); is that its TLS port? without TLS it is mqtt://"
-            )
-        elif isinstance(error, socket.gaierror):
-            self._down(f"no broker: host {self.address.host!r} is not known ({error.strerror}); trying again")
+        detail, settled = why_not(self.address, sys.exception())  # paho calls this while it handles one
+        if settled:
+            self._refused(detail)
         else:
-            self._down(f"no broker answers at {url}; is it running? trying again")
+            self._down(detail)
 
     def _down(self, detail: str) -> None:
         if detail != self._state.detail:
