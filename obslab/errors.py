@@ -74,6 +74,30 @@ class RecordingError(ObslabError, ValueError):
     """A file of recorded samples that cannot be read."""
 
 
+class FrameError(ObslabError, ValueError):
+    """Components that do not make a vector of one frame, or are not those asked for."""
+
+
+class SheetError(ObslabError, ValueError):
+    """An absolute measurement that cannot be read or reduced; the message names line and field."""
+
+
+class NoVariometerError(ObslabError, LookupError):
+    """An absolute measurement at whose time the variometer or the scalar has no data."""
+
+
+class BaselineError(ObslabError, ValueError):
+    """A baseline that cannot be fitted, read or written."""
+
+
+class NoBaselineError(ObslabError, LookupError):
+    """No adopted baseline is valid at a time for which one is needed."""
+
+
+class FlagError(ObslabError, ValueError):
+    """A flag that cannot be set, confirmed or taken back."""
+
+
 class RemoteError(ObslabError, OSError):
     """A folder, file or URL of recorded samples that cannot be listed or read."""
 

@@ -146,6 +146,10 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     longitude_deg: float | None = None
     elevation_m: float | None = None
     attribution: str = ""
+    publication_level: int = 1
+    baseline: str = ""
+    azimuth_deg: float | None = None
+    k9_limit_nt: float | None = None
     schedule: tuple[str, ...] = ()
     schedule_tolerance_s: float = 1800.0
     clock: Clock | None = None
@@ -173,6 +177,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         as_ns(self.valid_from)  # refuses what is out of reach
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise MetadataError(f"scale {self.scale!r} is not a positive number of {self.units}")
+        if self.publication_level not in (1, 2, 3, 4):
+            raise MetadataError(f"publication_level {self.publication_level!r} is none of 1, 2, 3, 4")
         for clock_time in self.schedule:
             if not _CLOCK_TIME.fullmatch(clock_time):
                 raise MetadataError(f"schedule time {clock_time!r} is not HH:MM in UTC, as in 06:30")
