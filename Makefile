@@ -3,6 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 VENV := .venv
+MAGPY := .venv-magpy
 BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The tools of .venv before others of the same name, and its kernel before one in the user's home.
@@ -15,7 +16,7 @@ IN_VENV := PATH="$(BIN):$$PATH" JUPYTER_PREFER_ENV_PATH=1
 help:
 	@echo "make lab          JupyterLab with the demo observatory; ARGS=\"--no-browser --port 8899\" are passed on"
 	@echo "make test         lint, types, import contracts, tests and notebooks: what every commit must pass"
-	@echo "make test-full    the long tests: chaos, soak, a million rows"
+	@echo "make test-full    the long tests: chaos, soak, a million rows, comparison with MagPy"
 	@echo "make bench        the benchmarks, JSON out; ARGS are passed on"
 	@echo "make constraints  pin the newest versions that fit together into constraints.txt"
 	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer) that .venv is made with"
@@ -33,11 +34,11 @@ test: $(VENV)/.installed-dev
 	OBSLAB_STATE_DIR="$$state" $(IN_VENV) pytest tests notebooks -m "not long" -n 2 --dist loadfile \
 		--nbval --nbval-sanitize-with tests/nbval_sanitize.cfg $(ARGS)
 
-test-full: $(VENV)/.installed-dev
+test-full: $(VENV)/.installed-dev $(MAGPY)/.installed
 	state=$$(mktemp -d); trap 'rm -rf "$$state"' EXIT; \
 	OBSLAB_STATE_DIR="$$state" $(IN_VENV) pytest tests -m long $(ARGS)
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-dev $(MAGPY)/.installed
 	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do $(IN_VENV) python $$script $(ARGS); done
 
 # In an environment of its own, so that nothing installed by hand is pinned.
@@ -60,6 +61,13 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.made
 	@echo "installing obslab and its tools into $(VENV): a minute or two"
 	@$(PIP) install -q -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed-demo
+
+# MagPy is what results are compared with. It is heavy and not ours to depend on: an environment of its own.
+$(MAGPY)/.installed: tests/magpy/requirements.txt | $(VENV)/.made
+	@echo "installing MagPy into $(MAGPY), to compare with: a minute"
+	@$(PYTHON) -m venv $(MAGPY)
+	@$(MAGPY)/bin/python -m pip --disable-pip-version-check install -q -r tests/magpy/requirements.txt
+	@touch $@
 
 $(VENV)/.made:
 	@command -v $(PYTHON) >/dev/null || \
