@@ -29,13 +29,13 @@ from obslab.telemetry.collect.report import read_report
 
 log = logging.getLogger(__name__)
 
-STREAMS = 4
+STREAMS = 6  # a vector, a scalar and absolute measurements of each station
 _FIRST_LEASE_S = 60.0
 _GRACE_S = 2.0  # a notebook whose kernel restarts joins again
 _RESTART_S = 2.0
 _READY_S = 40.0
 
-_STORM = ["--replay", "storm", "--begin", "2024-05-10T17:03:00Z", "--speed", "30", "--loop"]
+_STORM = ["--replay", "storm", "--begin", "2024-05-10T17:03:00Z", "--speed", "30", "--loop", "--absolutes"]
 _SATELLITE = ["--simulate", "--preset", "demo"]
 
 

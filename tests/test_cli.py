@@ -37,6 +37,12 @@ COMMANDS = [
     "archive",
     *(f"archive {word}" for word in ("info", "retain", "latency", "gaps", "completeness", "outages")),
     "archive backfill",
+    *(f"archive {word}" for word in ("minute", "adjust", "k", "export")),
+    "absolutes",
+    "absolutes reduce",
+    "baseline",
+    "baseline adopt",
+    "baseline list",
     "watch",
     "init",
     "check",
@@ -261,11 +267,12 @@ def test_chain_of_commands_stores_everything_and_each_ends_with_0_at_sigterm(tmp
 
     done = run("archive", "info", archive, "--json")
     info = json.loads(done.stdout)
-    assert [row["stream"] for row in info["streams"]] == ["PEA gsm90001 sec", "PEA lemi0001 sec"]
+    streams = ["PEA autodif01 abs", "PEA gsm90001 sec", "PEA lemi0001 sec"]
+    assert [row["stream"] for row in info["streams"]] == streams
     assert sum(row["counted"]["unique"] for row in info["streams"]) == written
     assert (info["rejected"], info["waiting"]) == (0, 0)
     plain = run("archive", "info", archive).stdout
-    assert f"PEA lemi0001 sec: {info['streams'][1]['begin']} to {info['streams'][1]['end']}; " in plain
+    assert f"PEA lemi0001 sec: {info['streams'][2]['begin']} to {info['streams'][2]['end']}; " in plain
     assert "messages kept but not understood: 0, waiting for metadata: 0" in plain
 
 

@@ -11,14 +11,21 @@ from typing import Annotated
 
 import typer
 
-from obslab.cli import archive, broker, demo, station
+from obslab.cli import absolutes, archive, baseline, broker, demo, station
 from obslab.cli.collect import collect
 from obslab.cli.init import check, init
 from obslab.cli.watch import watch
 from obslab.errors import ObslabError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for name, part in {"broker": broker, "station": station, "archive": archive, "demo": demo}.items():
+for name, part in {
+    "broker": broker,
+    "station": station,
+    "archive": archive,
+    "absolutes": absolutes,
+    "baseline": baseline,
+    "demo": demo,
+}.items():
     app.add_typer(part.app, name=name)
 for command in (collect, watch, init, check):
     app.command()(command)

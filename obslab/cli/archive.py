@@ -1,4 +1,4 @@
-"""`obslab archive ...`: what an archive holds, how late it came, what is missing."""
+"""`obslab archive ...`: what an archive holds, how late it came, what is missing, what is made of it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from obslab.cli import archive_metrics
+from obslab.cli import archive_metrics, archive_products
 from obslab.cli.options import BrokerUrl, Json, say
 from obslab.errors import ConfigError
 
 app = typer.Typer(no_args_is_help=True, help="The archive of samples.")
 archive_metrics.add_to(app)
+archive_products.add_to(app)
 
 
 @app.command("info")

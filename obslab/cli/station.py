@@ -25,6 +25,13 @@ def station_run(
         Path | None, typer.Option(help="Recording (.npz) or IAGA-2002 file; `storm` for the shipped one.")
     ] = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="A LEMI-25 and a GSM-90.")] = False,
+    absolutes: Annotated[
+        bool | None,
+        typer.Option(
+            "--absolutes/--no-absolutes",
+            help="Five absolute measurements a day by a simulated AUTODIF. Default: only with --simulate.",
+        ),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Link of the simulation: pea, demo or quiet.")] = "quiet",
     stdin: Annotated[bool, typer.Option("--stdin", help="An instrument's bytes on standard input.")] = False,
     serial: Annotated[
@@ -108,7 +115,7 @@ def station_run(
     instruments = instruments_from(
         replay=replay, simulate=simulate, station=iaga, instruments=instrument or [], speed=speed, time=time,
         begin=begin, loop=loop, seed=seed, stdin=stdin, serial=serial, baud=baud, driver=driver,
-        facts=fact or [],
+        facts=fact or [], absolutes=simulate if absolutes is None else absolutes,
     )  # fmt: skip
     book = Journal(journal or settings.journal_dir)
     instruments.resume(book)

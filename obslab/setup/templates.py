@@ -101,6 +101,18 @@ hold_s = 300
 kind = "trouble"                  # a driver that fails, a full disk
 hold_s = 60
 
+# The standing check of vector and scalar: S + pier difference - F(vector). The vector is what
+# `obslab archive adjust --follow` makes, or one that gives x, y, z itself.
+#[[rule]]
+#kind = "delta_f"
+#vector = "pea/lemi0001-adj/sec"
+#scalar = "pea/gsm90001/sec"
+#pier_difference_nt = 0.0
+#minutes = 10                     # median over so many
+#above_nt = 3                     # off zero,
+#change_nt = 1                    # or off what it was before_h = 24 hours ago
+#hold_s = 600
+
 # Any other number: housekeeping, or a field that cannot be.
 #[[rule]]
 #name = "battery"

@@ -20,6 +20,8 @@ def of_values(meta: Meta, values: NDArray[np.float64]) -> bytes:
     The same bytes as ``codec.encode`` gives one by one. Raises CodecError for a value that the layout
     cannot hold.
     """
+    if meta.kind == "absolute":
+        raise CodecError("an absolute measurement is more than its values; codec.encode takes its readings")
     counts = np.rint(np.asarray(values, dtype=np.float64) / meta.scale)
     missing = np.isnan(counts)
     vector = meta.kind == "vector"
@@ -59,9 +61,10 @@ def messages(meta: Meta, time_ns: NDArray[np.int64], bodies: bytes) -> list[byte
 def revised(old: bytes, new: bytes) -> bytes:
     """``new``, with what ``old`` has wherever ``new`` is missing: nulls never overwrite.
 
-    Component by component, so that elements which come in messages of their own end in one sample.
+    Component by component, so that elements which come in messages of their own end in one sample. An
+    absolute measurement is replaced whole: its readings belong together.
     """
-    if len(old) != len(new) or len(new) not in BODY_SIZE.values():
+    if len(old) != len(new) or len(new) not in (BODY_SIZE["vector"], BODY_SIZE["scalar"]):
         return new  # another layout: the metadata changed, there is nothing to merge
     was, now = (np.frombuffer(body, dtype="<u4") for body in (old, new))
     missing: Any = now == 2**31 if len(new) == BODY_SIZE["vector"] else now >> np.uint32(8) == SCALAR_MISSING

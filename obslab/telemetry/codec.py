@@ -12,6 +12,8 @@ scalar 4-7     u32: bits 31-8 field in counts of ``scale`` (0.01 nT), 0xFFFFFF i
                missing; bits 7-0 the instrument's own quality figure
 ====== ======= =====================================================================
 
+An absolute measurement has 196 bytes: the second of its first reading and a body that ``autodif`` describes.
+
 Above 1 Hz one message carries a second's worth: the second once, then bytes 4 onwards once for each
 sample, evenly spaced. What follows the second is called the *body* of a sample here: the archive
 keeps bodies as they came, and the metadata valid at the sample's time turns them into numbers.
@@ -26,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obslab.errors import CodecError
+from obslab.telemetry import autodif
 from obslab.telemetry.sample import Meta, Stream
 
-BODY_SIZE = {"vector": 12, "scalar": 4}
+BODY_SIZE = {"vector": 12, "scalar": 4, "absolute": autodif.BODY_BYTES}
 VECTOR_MISSING = -(2**31)
 SCALAR_MISSING = 0xFFFFFF
 _NS = 1_000_000_000
@@ -45,20 +48,17 @@ def message_size(stream: Stream, meta: Meta) -> int:
 def encode(stream: Stream, meta: Meta, time_ns: int, values: Any, quality: int | Sequence[int] = 0) -> bytes:
     """One message: ``values`` has shape (components,), or (block, components) above 1 Hz.
 
-    ``time_ns`` is the time of the first sample; NaN is sent as missing, other values are rounded to
-    the nearest count. Raises CodecError for a value or time the layout cannot hold.
+    Those of an absolute measurement are ``autodif.Records`` of that one. ``time_ns`` is the time of the first
+    sample; NaN is sent as missing, other values are rounded to the nearest count. Raises CodecError for a
+    value or time the layout cannot hold.
     """
+    if meta.kind == "absolute":
+        return _head(stream, meta, time_ns) + _measured(stream, values)
     given, want = np.asarray(values, dtype=np.float64), (stream.block, len(meta.components))
     if given.shape != want and not (stream.block == 1 and given.shape == want[1:]):
         raise CodecError(f"{stream}: values of shape {given.shape}, a message has {want}", shape=given.shape)
     counts = np.rint(given.reshape(want) / meta.scale)
-    second, rest = divmod(int(time_ns) - round(meta.offset_s * _NS), _NS)
-    if rest or not 0 <= second < 2**32:
-        raise CodecError(
-            f"{stream}: time {time_ns} ns is not a whole second plus offset_s={meta.offset_s:g} "
-            "between 1970 and 2106",
-            time_ns=time_ns,
-        )
+    head = _head(stream, meta, time_ns)
     missing = np.isnan(counts)
     if meta.kind == "vector":
         _refuse(stream, meta, counts, ~missing & ((counts <= VECTOR_MISSING) | (counts >= 2**31)))
@@ -70,7 +70,7 @@ def encode(stream: Stream, meta: Meta, time_ns: int, values: Any, quality: int |
         if figures.shape not in ((), field.shape) or np.any((figures < 0) | (figures > 255)):
             raise CodecError(f"{stream}: quality {quality} is not one byte for each sample", quality=quality)
         body = (field << np.uint32(8)) | figures.astype("<u4")
-    return second.to_bytes(4, "little") + body.astype(body.dtype.newbyteorder("<")).tobytes()
+    return head + body.astype(body.dtype.newbyteorder("<")).tobytes()
 
 
 def seconds(payloads: Sequence[bytes]) -> Times:
@@ -95,8 +95,13 @@ def split(stream: Stream, meta: Meta, payloads: Sequence[bytes]) -> tuple[Times,
 def unpack(meta: Meta, bodies: bytes) -> tuple[Floats, NDArray[np.uint8]]:
     """Values, shape (n, components), in ``meta.units`` with NaN for missing, and quality, shape (n,).
 
-    A vector has no quality figure: zeros.
+    A vector has no quality figure: zeros. An absolute measurement has D and I by the closed form, and the
+    lowest figure of its readings; its readings themselves are what ``autodif.unpack`` gives.
     """
+    if meta.kind == "absolute":
+        records = autodif.unpack(bodies)
+        angles = autodif.declination_inclination(records, meta.azimuth_deg)
+        return np.stack(angles, axis=1), records.quality.min(axis=1)
     if meta.kind == "vector":
         counts = np.frombuffer(bodies, dtype="<i4").reshape(-1, 3)
         values = counts * meta.scale
@@ -106,6 +111,41 @@ def unpack(meta: Meta, bodies: bytes) -> tuple[Floats, NDArray[np.uint8]]:
     field = words >> np.uint32(8)
     values = np.where(field == SCALAR_MISSING, np.nan, field * meta.scale)[:, None]
     return values, (words & np.uint32(0xFF)).astype(np.uint8)
+
+
+def faults(meta: Meta, payloads: Sequence[bytes]) -> list[str]:
+    """Why a message of the right length cannot be read all the same, for each; none where all can."""
+    if meta.kind != "absolute":
+        return []
+    return autodif.faults(b"".join(payload[4:] for payload in payloads))
+
+
+def completed(meta: Meta, time_ns: Times, bodies: bytes) -> Times:
+    """When the instrument had each sample: at its time, or with the last reading of a measurement."""
+    if meta.kind != "absolute":
+        return time_ns
+    lasting_ns: Times = np.rint(autodif.lasting_s(bodies) * _NS).astype(np.int64)
+    return time_ns + lasting_ns
+
+
+def _head(stream: Stream, meta: Meta, time_ns: int) -> bytes:
+    second, rest = divmod(int(time_ns) - round(meta.offset_s * _NS), _NS)
+    if rest or not 0 <= second < 2**32:
+        raise CodecError(
+            f"{stream}: time {time_ns} ns is not a whole second plus offset_s={meta.offset_s:g} "
+            "between 1970 and 2106",
+            time_ns=time_ns,
+        )
+    return second.to_bytes(4, "little")
+
+
+def _measured(stream: Stream, values: Any) -> bytes:
+    if not isinstance(values, autodif.Records) or len(values) != 1:
+        raise CodecError(f"{stream}: an absolute measurement is sent as autodif.Records of one measurement")
+    try:
+        return autodif.pack(values)
+    except CodecError as error:
+        raise CodecError(f"{stream}: {error.message}") from error
 
 
 def _refuse(stream: Stream, meta: Meta, counts: Floats, bad: NDArray[np.bool_]) -> None:

@@ -167,6 +167,7 @@ def samples_facts(stream: Stream, meta: Meta | None) -> dict[str, Any]:
             "attribution",
             "publication_level",
             "baseline",
+            "azimuth_deg",
             "k9_limit_nt",
         )
         facts |= {name: value for name in known if (value := getattr(meta, name)) not in (None, "")}

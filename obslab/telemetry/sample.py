@@ -28,6 +28,7 @@ _INSTRUMENT = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _NAMED_RATES_S = {"sec": 1.0, "min": 60.0, "hour": 3600.0}
 _HERTZ = re.compile(r"([1-9][0-9]{0,3})hz")
 IRREGULAR = "abs"
+_COMPONENTS = {"vector": 3, "scalar": 1, "absolute": 2}
 _CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -127,13 +128,15 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     One version holds for samples from ``valid_from`` on, until the next version begins.
     ``scale`` is the value of one count in ``units`` (one unit for all components, or one for each);
     ``offset_s`` is added to the whole second in the payload; ``delay_s`` is the instrument's own
-    known delay before it hands a sample out. ``schedule`` has the times of day, ``HH:MM`` in UTC, at which
-    an irregular stream is to have a sample, give or take ``schedule_tolerance_s``.
+    known delay before it hands a sample out, which for an absolute measurement is how long it takes;
+    ``azimuth_deg`` is that of the mark it sights, without which there is no declination. ``schedule`` has
+    the times of day, ``HH:MM`` in UTC, at which an irregular stream is to have a sample, give or take
+    ``schedule_tolerance_s``.
     """
 
     format: str
     valid_from: datetime
-    kind: Literal["vector", "scalar"]
+    kind: Literal["vector", "scalar", "absolute"]
     components: tuple[str, ...]
     scale: float
     units: str | tuple[str, ...] = "nT"
@@ -167,11 +170,17 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                 raise MetadataError(f"component {name!r} has the name of a column of every stream; rename it")
         if len(set(self.components)) != len(self.components):
             raise MetadataError(f"components {self.components} name one twice")
-        want = 3 if self.kind == "vector" else 1
+        if self.kind == "absolute" and self.components != ("d", "i"):
+            raise MetadataError(f"an absolute measurement has components d, i, not {self.components}")
+        want = _COMPONENTS[self.kind]
         if len(self.components) != want:
             raise MetadataError(f"a {self.kind} has {want} component(s), not {len(self.components)}")
         if isinstance(self.units, tuple) and len(self.units) != want:
             raise MetadataError(f"units {self.units} are not one for each of {want} component(s)")
+        if self.kind == "absolute" and set(self.component_units) != {"deg"}:
+            raise MetadataError(f"an absolute measurement is in deg, not {self.units!r}")
+        if self.azimuth_deg is not None and not abs(self.azimuth_deg) <= 360:
+            raise MetadataError(f"azimuth_deg {self.azimuth_deg!r} is not within 360 degrees of north")
         if self.valid_from.tzinfo is None:
             raise MetadataError(f"valid_from {self.valid_from} has no time zone; write it in UTC, with a Z")
         as_ns(self.valid_from)  # refuses what is out of reach

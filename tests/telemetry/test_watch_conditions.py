@@ -17,6 +17,7 @@ from obslab.telemetry.watch.notice import span
 from obslab.telemetry.watch.rules import (
     Clock,
     Collector,
+    DeltaF,
     Disk,
     Gap,
     Link,
@@ -26,10 +27,11 @@ from obslab.telemetry.watch.rules import (
     Trouble,
     Value,
 )
-from obslab.telemetry.watch.snapshot import Newest, Snapshot, UnitNow
+from obslab.telemetry.watch.snapshot import Difference, Newest, Snapshot, UnitNow
 
 T0_NS = T0_S * NS
 HK = Stream("PEA", "lemi0001-hk", "min")
+ADJ = Stream("PEA", "lemi0001-adj")
 EMPTY = Snapshot(T0_NS)
 
 
@@ -97,6 +99,33 @@ def test_an_irregular_stream_without_schedule_is_never_stale_by_itself():
     one = newest(Stream("PEA", "di", "abs"), 1e6)
     assert bad(Stale(name="stale"), replace(EMPTY, streams=(one,))) == {}
     assert bad(Stale(name="stale", after_s=10), replace(EMPTY, streams=(one,))) == {"pea/di/abs": True}
+
+
+def test_what_is_computed_of_other_streams_is_stale_only_when_its_instrument_is_named():
+    """Definitive data end with the year they were made for; adjusted ones are followed, or not."""
+    now = replace(EMPTY, streams=(newest(LEMI, 1), newest(ADJ, 1e6)))
+    assert bad(Stale(name="stale"), now) == {LEMI.topic: False}
+    assert bad(Stale(name="stale", streams=("pea/+/sec",)), now) == {LEMI.topic: False}
+    assert bad(Stale(name="stale", streams=("pea/lemi0001-adj/#",)), now) == {ADJ.topic: True}
+
+
+def test_delta_f_is_judged_by_its_size_and_by_its_change():
+    rule = DeltaF(name="df", vector=ADJ.topic, scalar=GSM.topic, above_nt=3, change_nt=1)
+    size, change = f"{ADJ.topic} delta-F", f"{ADJ.topic} change of delta-F"
+
+    def found(*medians, standing=frozenset()):
+        return bad(rule, replace(EMPTY, differences={"df": Difference(*medians)}), standing)
+
+    assert found(2.9, 2.0) == {size: False, change: False}
+    assert found(-3.1, -3.0) == {size: True, change: False}
+    assert found(0.6, -0.6) == {size: False, change: True}
+    assert found(2.9, 2.0, standing={size}) == {size: True, change: False}  # well again 10 % below the limit
+    assert found(2.0, math.nan) == {size: False, change: None}
+    assert found() == {size: None, change: None}
+    assert judge(rule, replace(EMPTY, differences=None)) is None
+    (finding,) = judge(rule, replace(EMPTY, differences={"df": Difference(why="no stream")}))
+    assert finding.bad
+    assert finding.text == "delta-F of pea/gsm0001/sec less pea/lemi0001-adj/sec: no stream"
 
 
 def test_gaps_are_told_by_stream_when_long_and_lost_ones_for_a_day():

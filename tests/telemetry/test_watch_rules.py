@@ -9,7 +9,8 @@ from obslab.telemetry.watch.actions import Command, Mail, Webhook
 from obslab.telemetry.watch.rules import KINDS, Stale, Temperature, fits
 
 SECRET = "hunter2hunter2"
-ALL = {kind for kind in KINDS if kind != "value"}
+ALL = {kind for kind in KINDS if kind not in ("value", "delta_f")}
+DELTA_F = 'kind = "delta_f"\nvector = "pea/lemi0001-adj/sec"\nscalar = "pea/gsm90001/sec"\n'
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_rules_become_dataclasses_with_defaults(load):
     assert rules.actions == {}
 
 
-def test_the_rules_that_init_writes_are_taken_and_have_every_kind_but_value(load):
+def test_the_rules_that_init_writes_are_taken_and_have_every_kind_that_names_nothing(load):
     rules = load(templates.RULES)
     assert {rule.name for rule in rules.rules} == ALL
     assert rules.actions == {}
@@ -52,7 +53,7 @@ def test_the_examples_in_the_rules_that_init_writes_are_taken_too(load):
     text = "\n".join(line if line.startswith("# ") else line.removeprefix("#") for line in lines)
     rules = load(text, {"OBSLAB_WEBHOOK_URL": "https://chat.example.org/x"})
     assert {type(one) for one in rules.actions.values()} == {Command, Webhook, Mail}
-    assert {rule.name for rule in rules.rules} == ALL | {"battery"}
+    assert {rule.name for rule in rules.rules} == ALL | {"battery", "delta_f"}
 
 
 def test_every_problem_is_told_at_once_with_line_key_and_near_miss(problems):
@@ -89,7 +90,11 @@ component = "t_sensor"
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        ('kind = "delta_f"', "kind 'delta_f' is for later: "),
+        (DELTA_F.splitlines()[0] + '\nvector = "pea/x-adj/sec"', "rule 'delta_f': scalar is missing"),
+        (f"{DELTA_F}above_nt = 0", "above_nt 0: expected a number > 0.0"),
+        (DELTA_F, "neither above_nt nor change_nt is given"),
+        (DELTA_F.replace("lemi0001-adj", "+") + "above_nt = 3", "vector: instrument '+' is not"),
+        (DELTA_F.replace("pea/gsm", "dou/gsm") + "above_nt = 3", "are of two stations, DOU and PEA"),
         ('kind = "stale"\nafter_s = nan', "after_s nan: expected a number > 0.0"),
         ('kind = "stale"\nafter_s = inf', "after_s inf: expected a number <= "),
         ('kind = "stale"\nafter_s = "5"', "after_s '5': expected a number, got text"),

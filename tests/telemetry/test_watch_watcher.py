@@ -8,22 +8,28 @@ import socket
 import sqlite3
 import sys
 import threading
+from dataclasses import replace
 
 import commands
+import numpy as np
 import pytest
 from small_station import STREAM, Station
+from telemetry import observatory
 from telemetry.makers import GSM, LEMI, NS, T0_S, arrivals, batch, scalar_meta, vector_meta
 from telemetry.watch_servers import Hooks
 
 from obslab.errors import TableError
 from obslab.telemetry.archive.book import ClockReading, Event
 from obslab.telemetry.archive.store import open_archive
+from obslab.telemetry.processing.adjusting import adjust_archive
 from obslab.telemetry.protocol import Status, encode
 from obslab.telemetry.sample import Stream
 from obslab.telemetry.watch import conditions, rulesfile, watcher
 from obslab.telemetry.watch.memory import Memory
+from obslab.telemetry.watch.rules import DeltaF, Value
 from obslab.telemetry.watch.snapshot import Reader
 from obslab.telemetry.watch.watcher import Watcher
+from obslab.times import from_ns
 
 T0_NS = T0_S * NS
 HK = Stream("PEA", "lemi0001-hk", "min")
@@ -474,3 +480,39 @@ def test_watching_needs_neither_xarray_nor_a_write(tmp_path):
     assert after == before
     with sqlite3.connect(tmp_path / "a" / "hot.db") as book:
         assert book.execute("SELECT count(*) FROM sample").fetchone()[0] == 12
+
+
+def test_delta_f_is_read_from_adjusted_data_and_the_scalar(tmp_path):
+    """15 nT too much in Z, where I is 64 degrees, are -13.5 nT in delta-F; an hour before all was well."""
+    now_ns = observatory.NOON
+    good, wrong = (now_ns + at * NS + np.arange(-900, 1, dtype=np.int64) * NS for at in (-3600, 0))
+    with open_archive(tmp_path / "a", write=True) as archive:
+        observatory.fill(archive, np.concatenate([good, wrong]))
+        for time_ns, z_nt in ((good, 0.0), (wrong, 15.0)):
+            adjusted = observatory.baseline(more=(0.0, 0.0, z_nt), adopted="2024-06-02")
+            edges = (from_ns(time_ns[0]), from_ns(time_ns[-1] + 1))
+            adjust_archive(archive, archive.add, "WIC", "lemi036", adjusted, *edges)
+    rule = DeltaF(
+        name="df",
+        vector="wic/lemi036-adj/sec",
+        scalar="wic/gp20s3/sec",
+        above_nt=3,
+        change_nt=3,
+        before_h=1,
+        pier_difference_nt=observatory.PIER_NT,
+    )
+    snapshot = Reader(tmp_path / "a", [rule, Value(name="x", component="x")]).read(now_ns)
+    assert snapshot.problems == {}
+    found = snapshot.differences["df"]
+    total = np.sqrt((observatory.truth(wrong) ** 2).sum(axis=1))
+    expected_nt = np.median(-15 * observatory.truth(wrong)[-600:, 2] / total[-600:])
+    assert found.now_nt == pytest.approx(expected_nt, abs=0.01)
+    assert found.before_nt == pytest.approx(0, abs=0.006)
+    assert all(finding.bad for finding in conditions.judge(rule, snapshot))
+    # 8 minutes on there are too few samples of the last ten: nobody can tell.
+    later = Reader(tmp_path / "a", [rule]).read(now_ns + 480 * NS)
+    assert [finding.bad for finding in conditions.judge(rule, later)] == [None, None]
+    lost = replace(rule, scalar="wic/gsm90/sec")
+    (finding,) = conditions.judge(lost, Reader(tmp_path / "a", [lost]).read(now_ns))
+    assert finding.bad
+    assert "has no stream WIC gsm90 sec" in finding.text

@@ -376,7 +376,9 @@ def test_a_page_is_told_which_events_are_wanted():
     assert snapshot(bridge).head["handled"] == []
     assert bridge.on("reset", print).on("range", print) is bridge
     assert snapshot(bridge).head["handled"] == ["range", "reset"]
-    with pytest.raises(ValueError, match="no event 'click'; one of press, range, reset, resize, select"):
+    with pytest.raises(
+        ValueError, match="no event 'click'; one of drag, press, range, reset, resize, select"
+    ):
         bridge.on("click", print)
 
 

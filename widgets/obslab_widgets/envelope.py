@@ -18,12 +18,13 @@ def envelope(
     """At most two samples for each of ``bins`` equal parts of the window: the lowest and the highest.
 
     No spike is lost, and each kept sample stands at its own time. A NaN stands where samples are missing,
-    so that a line drawn through the result breaks there.
+    so that a line drawn through the result breaks there; of a stream without a cadence each stands alone.
     """
     known = np.flatnonzero(np.isfinite(values))
     times, heights = time_ns[known], values[known]
     steps = np.diff(times, prepend=times[:1])
-    broken = (steps > _GAP * cadence_s * _NS) | (np.diff(known, prepend=known[:1]) > 1)
+    gap_ns = _GAP * cadence_s * _NS if np.isfinite(cadence_s) else 0.0
+    broken = (steps > gap_ns) | (np.diff(known, prepend=known[:1]) > 1)
     piece = np.cumsum(broken)
     if times.size > 2 * bins:
         cell = np.clip((times - begin_ns) / (end_ns - begin_ns) * bins, -1, bins).astype(np.int64)

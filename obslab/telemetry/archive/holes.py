@@ -9,7 +9,8 @@ import numpy as np
 
 from obslab.errors import TopicError
 from obslab.telemetry.archive.book import Book
-from obslab.telemetry.sample import Meta, Stream
+from obslab.telemetry.derived import is_derived
+from obslab.telemetry.sample import IRREGULAR, Meta, Stream
 from obslab.times import NS_PER_S, Instant, as_ns, from_ns, now_ns
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def holes_dataset(holder: Holder, station: str | None) -> xr.Dataset:
 
 def wait_whole(holder: Holder, station: str, begin: Instant | None, timeout_s: float) -> bool:
     """Whether a station came to have every sample from ``begin`` to the present, within the time."""
-    streams = [stream for stream in holder.streams() if stream.station == station.upper()]
+    of_station = [stream for stream in holder.streams() if stream.station == station.upper()]
+    streams = [stream for stream in of_station if not is_derived(stream)]
     end_s = time.monotonic() + timeout_s
     while time.monotonic() < end_s:
         if streams and all(_is_whole(holder, stream, begin) for stream in streams):
@@ -68,7 +70,9 @@ def _is_whole(holder: Holder, stream: Stream, begin: Instant | None) -> bool:
         return False
     begin_ns = as_ns(begin) if begin is not None else span[0]
     asked = holder.book.holes(stream.topic, begin_ns, span[1], ("open", "asked"))
-    return not asked and not holder.missing(stream, begin_ns, span[1])
+    if asked or stream.samplerate == IRREGULAR:  # without a cadence, what lacks is what somebody asked for
+        return not asked
+    return not holder.missing(stream, begin_ns, span[1])
 
 
 def _named(topic: str) -> str:

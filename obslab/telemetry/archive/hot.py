@@ -241,7 +241,7 @@ class HotStore:
                 if new:  # the sample that is revised may be among them
                     insert(write, width, [rows_of(row_id, arrivals, np.array(new))])
                     new.clear()
-                there[time_ns] = better = revised(known, body)
+                there[time_ns] = better = body if arrivals.whole else revised(known, body)
                 came_ns = int(arrivals.arrival_ns[place])
                 counts[revise(write, row_id, time_ns, came_ns, known, better)] += 1
             else:

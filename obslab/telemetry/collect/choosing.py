@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from obslab.errors import BadTimeError, MetadataError
 from obslab.telemetry import daylog, protocol
 from obslab.telemetry.archive.store import Archive
+from obslab.telemetry.derived import is_derived_name
 from obslab.telemetry.protocol import Status
 from obslab.telemetry.sample import Stream
 from obslab.times import NS_PER_DAY, as_ns
@@ -93,7 +94,7 @@ class Lacks:
         ]
 
     def is_meant(self, instrument: str) -> bool:
-        return not self._instruments or instrument in self._instruments
+        return instrument in self._instruments or not (self._instruments or is_derived_name(instrument))
 
     def reason_to_pass(self, file: str) -> str | None:
         """Why a file cannot fill anything, by its name; None when it may."""

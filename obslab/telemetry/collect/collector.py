@@ -35,7 +35,7 @@ from obslab.telemetry.sample import META
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_IDLE_S = 1.0
+_LOOK_S = 0.25  # into the folder where others leave samples: adjusted data are waited for
 _RETRY_S = 2.0
 _TICK_S = 1.0
 _GIVE_UP_S = 20.0
@@ -107,7 +107,7 @@ class Collector:
         self._keeper = Keeper(archive, name, self._say, confirms=confirms)
         self._upkeep = Upkeep(archive, self._keeper, keep_days=keep_days, seal_after_days=seal_after_days)
         self._was_up: bool | None = None
-        self._tick_at, self._give_up_at = 0.0, math.inf
+        self._tick_at, self._look_at, self._give_up_at = 0.0, 0.0, math.inf
         self._writer = threading.Thread(target=self._run, name="obslab-collector", daemon=True)
         self._reporter = Reporter(archive.path, self.report)
 
@@ -171,7 +171,7 @@ class Collector:
 
     def _run(self) -> None:
         while not (self._ending and not self._inbox):
-            self._news.wait(_IDLE_S)
+            self._news.wait(_LOOK_S)
             self._news.clear()
             while self._inbox:
                 self._gather()
@@ -198,6 +198,9 @@ class Collector:
 
     def _keep(self, words: list[Message]) -> None:
         """Compare, ask and confirm, on what is stored now."""
+        if time.monotonic() >= self._look_at and self._archive.is_keeper:
+            self._look_at = time.monotonic() + _LOOK_S
+            self._upkeep.take_in()
         due = time.monotonic() >= self._tick_at
         if not (words or due) or not self._archive.is_keeper:
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,9 +24,10 @@ from obslab.errors import CodecError, MetadataError, NewerVersionError, Recordin
 from obslab.telemetry.archive.batch import Arrivals, Batch
 from obslab.telemetry.archive.store import Archive, open_archive
 from obslab.telemetry.collect.news import Tally, news_of, settle_holes
+from obslab.telemetry.collect.report import read_report
 from obslab.telemetry.pack import pack_columns, unpack_columns
 from obslab.telemetry.sample import Stream, decode_meta, encode_meta
-from obslab.times import now_ns
+from obslab.times import NS_PER_S, now_ns
 
 Store = Callable[[Batch], object]
 
@@ -34,13 +36,19 @@ log = logging.getLogger(__name__)
 FOLDER = "inbox"
 SUFFIX = ".batch"
 _BAD = ".bad"
+_SILENT_S = 10.0  # a collector reports every second
 _HEAD = b'{"format":"obslab-batch/1"}\n'
 
 
 class _Part(msgspec.Struct, array_like=True):
+    """The last three came later: ``punctual`` has a bit for each sample that was not late, eight a byte."""
+
     topic: str
     width: int
     packed: bytes
+    revises: bool = False
+    whole: bool = False
+    punctual: bytes = b""
 
 
 class _Content(msgspec.Struct, array_like=True):
@@ -53,10 +61,7 @@ def drop(archive: Path, batch: Batch, source: str = "") -> Path:
     """Leave a batch for the collector of an archive; returns the file, which it removes when done."""
     folder = Path(archive) / FOLDER
     folder.mkdir(exist_ok=True)
-    parts = [
-        _Part(arrivals.stream.topic, arrivals.width, pack_columns(_columns(arrivals)))
-        for arrivals in batch.arrivals
-    ]
+    parts = [_part(arrivals) for arrivals in batch.arrivals]
     metas = {topic: encode_meta(versions) for topic, versions in batch.metas.items()}
     content = _HEAD + msgspec.msgpack.encode(_Content(source, metas, parts))
     content += zlib.crc32(content).to_bytes(4, "little")
@@ -86,6 +91,42 @@ def opened_or_inbox(archive: Path, source: str = "") -> Iterator[tuple[Archive, 
         opened, direct = open_archive(archive), False
     with opened:
         yield opened, opened.add if direct else lambda batch: drop(archive, batch, source), direct
+
+
+class Outlet:
+    """Stores batches for who follows an archive for long, and must not keep a collector from opening it.
+
+    By the inbox while a collector has it open; while nobody has, by opening it for a moment.
+    """
+
+    def __init__(self, archive: Path, source: str = "") -> None:
+        self._archive, self._source = Path(archive), source
+        self._last: Path | None = None
+
+    def ready(self) -> bool:
+        """Whether what was given last is stored; who gives more before makes the queue longer, not faster."""
+        if self._last is not None and self._last.exists() and not self._is_collected():
+            self._take_in()  # the collector ended before it took it
+        return self._last is None or not self._last.exists()
+
+    def __call__(self, batch: Batch) -> None:
+        self._last = drop(self._archive, batch, self._source)  # on the disk, whatever comes next
+        if not self._is_collected():
+            self._take_in()
+
+    def _take_in(self) -> None:
+        try:
+            with open_archive(self._archive, write=True) as opened:
+                ingest(opened, most=sys.maxsize)  # all: what waited is older
+        except NewerVersionError:
+            raise
+        except TableError as error:  # opened by somebody just now
+            log.debug("left in the inbox: %s", error)
+
+    def _is_collected(self) -> bool:
+        """Whether a collector said so within a few seconds; one that starts must not meet our lock."""
+        report = read_report(self._archive)
+        return report is not None and now_ns() / NS_PER_S - report.at_s < _SILENT_S
 
 
 def waiting(archive: Path) -> list[Path]:
@@ -127,9 +168,17 @@ def _read(file: Path) -> Batch:
         raise RecordingError(f"{file} is not a batch of this obslab: {error}") from error
 
 
-def _columns(arrivals: Arrivals) -> list[NDArray[Any]]:
+def _part(arrivals: Arrivals) -> _Part:
     words = np.frombuffer(arrivals.bodies, dtype="<i4").reshape(-1, arrivals.width // 4)
-    return [arrivals.time_ns, *words.T]
+    columns: list[NDArray[Any]] = [arrivals.time_ns, *words.T]
+    return _Part(
+        arrivals.stream.topic,
+        arrivals.width,
+        pack_columns(columns),
+        arrivals.revises,
+        arrivals.whole,
+        b"" if arrivals.late.all() else np.packbits(~arrivals.late).tobytes(),
+    )
 
 
 def _arrivals(part: _Part) -> Arrivals:
@@ -139,4 +188,8 @@ def _arrivals(part: _Part) -> Arrivals:
     bodies = np.stack(words, axis=1).astype("<i4").tobytes()
     came_ns = np.full(time_ns.size, now_ns(), dtype=np.int64)
     late = np.ones(time_ns.size, dtype=bool)
-    return Arrivals(Stream.parse(part.topic), time_ns, came_ns, part.width, bodies, late)
+    if part.punctual:
+        late = np.unpackbits(np.frombuffer(part.punctual, np.uint8), count=time_ns.size) == 0
+    return Arrivals(
+        Stream.parse(part.topic), time_ns, came_ns, part.width, bodies, late, part.revises, part.whole
+    )

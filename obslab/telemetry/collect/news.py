@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +16,27 @@ from obslab.telemetry.readings import Stored
 
 @dataclass
 class Tally:
-    """Samples of a batch: ``there`` with the same values, ``contradictions`` with other ones."""
+    """Samples of a batch: ``there`` with the same values, ``contradictions`` with other ones.
+
+    Of a stream that revises, other values are ``revised``: new versions; ``routine``: there is nothing else.
+    """
 
     new: int = 0
     there: int = 0
     contradictions: int = 0
+    revised: int = 0
+    routine: bool = field(default=False, repr=False)
 
 
 def news_of(archive: Archive, batch: Batch) -> tuple[Batch, Tally]:
     """The batch without what the archive has already; what contradicts it is still in, to be kept beside."""
-    tally, kept = Tally(), []
+    tally, kept = Tally(routine=bool(batch.arrivals) and all(one.revises for one in batch.arrivals)), []
     for arrivals in batch.arrivals:
         rows, counts = _news(archive, arrivals)
         tally.new += counts.new
         tally.there += counts.there
         tally.contradictions += counts.contradictions
+        tally.revised += counts.revised
         if rows.size:
             kept.append(_taken(arrivals, rows))
     return Batch(arrivals=kept, metas=batch.metas), tally
@@ -66,7 +72,9 @@ def _news(archive: Archive, arrivals: Arrivals) -> tuple[NDArray[np.int64], Tall
             continue
         seen.add((time_ns, body))
         first = known.setdefault(time_ns, body)
-        if first != body:
+        if first != body and arrivals.revises:
+            tally.revised += 1
+        elif first != body:
             tally.contradictions += 1
         elif there[row]:
             tally.there += 1
@@ -92,4 +100,6 @@ def _taken(arrivals: Arrivals, rows: NDArray[np.int64]) -> Arrivals:
         arrivals.width,
         table[rows].tobytes(),
         arrivals.late[rows],
+        arrivals.revises,
+        arrivals.whole,
     )

@@ -36,8 +36,12 @@ class Upkeep:
         return next(iter(self._failed.values()), "")
 
     def run(self) -> None:
-        for step in (self._keeper.tick, self._seal, self._retain, self._take_in, self._take_requests):
+        for step in (self._keeper.tick, self._seal, self._retain, self._take_requests):
             self.attempt(step)
+
+    def take_in(self) -> None:
+        """A file of the inbox, if one waits; several times a second."""
+        self.attempt(self._take_in)
 
     def attempt(self, step: Callable[[], object]) -> None:
         """One step; whatever it fails of is told once, and samples go on being stored."""
@@ -66,7 +70,8 @@ class Upkeep:
 
     def _take_in(self) -> None:
         for _file, tally in ingest(self._archive):
-            log.warning("taken in from the inbox: %s", tally)
+            # What is computed on and on, as adjusted data are, is no news.
+            log.log(logging.DEBUG if tally.routine else logging.WARNING, "taken in from the inbox: %s", tally)
 
     def _take_requests(self) -> None:
         for asked in taken(self._archive.path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from obslab.telemetry.readings import Readings
 from obslab.telemetry.sample import Stream
 
 CAPACITY = 100_000  # more than a day at 1 Hz; 4 MB for a vector
+_NEWS = 20_000  # times of new samples that are remembered: who looks ten times a second needs a few
 
 
 class Ring:
@@ -27,6 +29,8 @@ class Ring:
         self._lock = threading.Lock()
         self._begin = self._end = 0
         self._in_order = True
+        self._added = 0
+        self._news: deque[tuple[int, NDArray[np.int64]]] = deque()
         # Twice the capacity: what is kept moves to the front only once in `capacity` samples.
         self._time = np.empty(2 * capacity, dtype=np.int64)
         self._arrival = np.empty(2 * capacity, dtype=np.int64)
@@ -50,6 +54,30 @@ class Ring:
             for begin in range(0, readings.time_ns.size, self.capacity):
                 piece = slice(begin, begin + self.capacity)
                 self._add(readings.time_ns[piece], readings.arrival_ns[piece], values[piece])
+            self._remember(readings.time_ns)
+
+    def news(self, after: int) -> tuple[int, NDArray[np.int64] | None]:
+        """How many samples were ever added, to ask with next time, and the times of those since ``after``.
+
+        None instead when there are too many to tell: then all that is held is to be looked at.
+        """
+        with self._lock:
+            told = [times for added, times in self._news if added > after]
+            count = sum(times.size for times in told)
+            if count < self._added - after:
+                return self._added, None
+            return self._added, np.concatenate(told) if told else np.empty(0, dtype=np.int64)
+
+    def at(self, time_ns: NDArray[np.int64]) -> Readings:
+        """A copy of the samples at these times, those that are held, in order of time."""
+        with self._lock:
+            self._sort()
+            held = self._time[self._begin : self._end]
+            wanted = np.unique(time_ns)
+            place = np.searchsorted(held, wanted)
+            there = place < held.size
+            there[there] = held[place[there]] == wanted[there]
+            return self._copy(self._begin + place[there])
 
     def between(self, begin_ns: int, end_ns: int) -> Readings:
         """A copy of the samples in ``[begin, end)``."""
@@ -57,16 +85,7 @@ class Ring:
             self._sort()
             held = self._time[self._begin : self._end]
             first, last = self._begin + np.searchsorted(held, [begin_ns, max(begin_ns, end_ns)])
-            chosen = slice(int(first), int(last))
-            return Readings(
-                self.stream,
-                self.components,
-                self.units,
-                self._time[chosen].copy(),
-                self._arrival[chosen].copy(),
-                self._values[chosen].copy(),
-                np.zeros(int(last - first), dtype=np.uint8),
-            )
+            return self._copy(slice(int(first), int(last)))
 
     def latest_ns(self) -> int | None:
         """Time of the newest sample."""
@@ -103,6 +122,25 @@ class Ring:
         self._end = end
         if self._in_order:
             self._forget()
+
+    def _copy(self, chosen: slice | NDArray[np.intp]) -> Readings:
+        time_ns = self._time[chosen].copy()
+        return Readings(
+            self.stream,
+            self.components,
+            self.units,
+            time_ns,
+            self._arrival[chosen].copy(),
+            self._values[chosen].copy(),
+            np.zeros(time_ns.size, dtype=np.uint8),
+        )
+
+    def _remember(self, time_ns: NDArray[np.int64]) -> None:
+        self._added += time_ns.size
+        if time_ns.size:
+            self._news.append((self._added, time_ns.copy()))
+        while self._news and self._added - self._news[0][0] + self._news[0][1].size > _NEWS:
+            self._news.popleft()
 
     def _sort(self) -> None:
         if self._in_order:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -43,8 +43,8 @@ class Source(Protocol):
 class Rings:
     """The rings of a source by stream, in order; several threads may add to them and look at them."""
 
-    def __init__(self) -> None:
-        self._rings: dict[Stream, Ring] = {}
+    def __init__(self, rings: Iterable[Ring] = ()) -> None:
+        self._rings: dict[Stream, Ring] = {ring.stream: ring for ring in rings}
         self._lock = threading.Lock()
 
     def all(self) -> list[Ring]:

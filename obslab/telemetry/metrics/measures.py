@@ -11,6 +11,7 @@ import numpy as np
 
 from obslab.errors import ConfigError, NoStreamError
 from obslab.telemetry import protocol
+from obslab.telemetry.derived import is_derived
 from obslab.telemetry.metrics import clocks, completeness, gaps, latency, outages
 from obslab.telemetry.metrics.causes import Event, Hole, Known
 from obslab.telemetry.metrics.day import DaySummary, Ints
@@ -59,6 +60,8 @@ class Source(Protocol):
 class Measures:
     """Of the streams that fit ``station``, ``instrument`` and ``samplerate``: all when none is given.
 
+    What was computed from other streams is asked for by its ``instrument``, as in ``lemi0001-adj``: nothing of
+    it travelled. Its gaps are judged up to its last sample, since nobody says when it is to be there.
     Intervals are half-open, ``begin`` is else the first sample and ``end`` the present. What is younger than
     its grace is not judged (see ``targets.judged``).
     """
@@ -82,7 +85,7 @@ class Measures:
             stream
             for stream in archive.streams()
             if (station is None or stream.station == station.upper())
-            and instrument in (None, stream.instrument)
+            and (stream.instrument == instrument or (instrument is None and not is_derived(stream)))
             and samplerate in (None, stream.samplerate)
         ]
         if not self.streams and any(name is not None for name in (station, instrument, samplerate)):
@@ -190,7 +193,7 @@ class Measures:
                 self._span(stream),
                 self._begin_ns,
                 self._end_ns,
-                self._now_ns,
+                None if is_derived(stream) else self._now_ns,
             )
             for stream in self.streams
         }

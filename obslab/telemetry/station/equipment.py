@@ -8,6 +8,7 @@ from typing import Any
 
 from obslab.errors import ConfigError
 from obslab.telemetry.sample import Stream
+from obslab.telemetry.station.autodif import INSTRUMENT
 from obslab.telemetry.station.drivers.registry import driver_named, drivers
 from obslab.telemetry.station.instrument import Instrument
 from obslab.telemetry.station.ports import Port, StdinPort
@@ -34,6 +35,7 @@ def instruments_from(
     baud: int = 9600,
     driver: str | None = None,
     facts: Sequence[str] = (),
+    absolutes: bool = False,
 ) -> Replay | Simulator | Instrument:
     """The instruments that the options ask for. Raises ConfigError."""
     if [replay is not None, simulate, stdin, serial is not None].count(True) != 1:
@@ -46,6 +48,10 @@ def instruments_from(
         raise ConfigError(
             f"--instrument {' '.join(instruments)}: wanted one name for the vector, another for the scalar"
         )
+    if absolutes and (stdin or serial is not None):
+        raise ConfigError("--absolutes is for --replay and --simulate; a real AUTODIF is not simulated")
+    if absolutes and INSTRUMENT in instruments:
+        raise ConfigError(f"--instrument {INSTRUMENT} is the AUTODIF's; choose another or --no-absolutes")
     code = station.upper() if station else None
     if stdin or serial is not None:
         if speed != 1.0:
@@ -57,14 +63,22 @@ def instruments_from(
         raise ConfigError("--driver and --fact are for --stdin and --serial DEVICE")
     if replay is None:
         names = (*instruments, *("lemi0001", "gsm90001")[len(instruments) :])
-        return Simulator(code or "PEA", (names[0], names[1]), seed=seed, speed=speed)
+        return Simulator(code or "PEA", (names[0], names[1]), seed=seed, speed=speed, absolutes=absolutes)
     recording = Recording.read(STORM if str(replay) == "storm" else replay).renamed(code, instruments)
     begin_ns = as_ns(begin) if begin else None
     if begin_ns is not None and not recording.begin_ns <= begin_ns < recording.end_ns:
         raise ConfigError(
             f"--begin {begin} is not between {iso(recording.begin_ns)} and {iso(recording.end_ns)}"
         )
-    return Replay(recording, speed=speed, shifted=time == "shifted", begin_ns=begin_ns, loop=loop)
+    return Replay(
+        recording,
+        speed=speed,
+        shifted=time == "shifted",
+        begin_ns=begin_ns,
+        loop=loop,
+        absolutes=absolutes,
+        seed=seed,
+    )
 
 
 def streams_of(instruments: Instruments) -> list[Stream]:

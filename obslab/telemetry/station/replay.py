@@ -11,6 +11,7 @@ import numpy as np
 from obslab.errors import CodecError, ConfigError
 from obslab.telemetry import codec
 from obslab.telemetry.sample import Clock, Meta, Stream, as_datetime, valid_at
+from obslab.telemetry.station.autodif import Autodif, of_recording, stream_of
 from obslab.telemetry.station.journal import Journal, Unsendable
 from obslab.telemetry.station.recording import Recording, Track
 from obslab.times import as_ns, iso
@@ -45,7 +46,8 @@ class Replay:
 
     With ``shifted`` the first sample gets the present time, else it keeps its own. With ``loop`` the
     recording begins anew at its end, from its first sample, without a gap in time. ``resume`` on the
-    journal of an earlier run goes on with that run's clock, after the last sample journalled.
+    journal of an earlier run goes on with that run's clock, after the last sample journalled. With
+    ``absolutes`` a simulated AUTODIF measures beside the recorded vector, by the recording's time of day.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class Replay:
         begin_ns: int | None = None,
         loop: bool = False,
         wall_ns: int | None = None,
+        absolutes: bool = False,
+        seed: int = 1,
     ) -> None:
         begin = (recording.begin_ns if begin_ns is None else begin_ns) // _NS * _NS
         wall = (time.time_ns() if wall_ns is None else wall_ns) // _NS * _NS
@@ -66,6 +70,10 @@ class Replay:
         self.clock = Clock(as_datetime(station), as_datetime(wall), speed, as_datetime(begin))
         self._shift_ns, self._shifted = station - begin, shifted
         self._places = [int(np.searchsorted(track.time_ns, begin)) for track in recording.tracks]
+        self._autodif: Autodif | None = None
+        if absolutes:
+            self._autodif = self._beside(seed)
+            self._autodif.begin(station, recording.begin_ns + self._shift_ns)
 
     def resume(self, journal: Journal) -> None:
         """Go on where the journal ends, if this same replay wrote it; else begin, but never in its past.
@@ -80,12 +88,16 @@ class Replay:
         if not self._wrote(versions, newest):
             for track in tracks:
                 refuse_going_back(journal, track.stream, as_ns(self.clock.station))
+            self._measure_on(journal, as_ns(self.clock.station))
             return
         self.clock = versions[-1].clock or self.clock
         self._shift_ns = _shift_ns(self.clock)
         for number, (track, last) in enumerate(zip(tracks, newest, strict=True)):
             after = as_ns(self.clock.station) - 1 if last is None else last
             self._places[number] = int(np.searchsorted(track.time_ns + self._shift_ns, after, side="right"))
+        if self._autodif:
+            self._autodif.shift_ns = self._shift_ns
+            self._measure_on(journal, max(last for last in newest if last is not None))
 
     def _wrote(self, versions: tuple[Meta, ...], newest: list[int | None]) -> bool:
         """Whether the newest samples of a journal are of this recording, at this speed and kind of time."""
@@ -103,13 +115,14 @@ class Replay:
 
     def metas(self) -> list[tuple[Stream, Meta]]:
         begin_ns = as_ns(self.clock.station)
-        return [
+        recorded = [
             (
                 track.stream,
                 msgspec.structs.replace(track.meta, valid_from=as_datetime(begin_ns), clock=self.clock),
             )
             for track in self._recording.tracks
         ]
+        return recorded + ([(self._autodif.stream, self._autodif.meta(self.clock))] if self._autodif else [])
 
     def due(self, now_ns: int) -> list[Outgoing]:
         messages: list[Outgoing] = []
@@ -124,6 +137,8 @@ class Replay:
             for place, track in zip(self._places, self._recording.tracks, strict=True)
         ):
             self._begin_anew()
+        if self._autodif:
+            messages += self._autodif.due(now_ns)
         return sorted(messages, key=lambda message: message[1])
 
     def next_ns(self) -> int | None:
@@ -132,7 +147,8 @@ class Replay:
             for place, track in zip(self._places, self._recording.tracks, strict=True)
             if place < track.time_ns.size
         ]
-        return min(ahead, default=None)
+        measured_ns = self._autodif.next_ns() if self._autodif else None
+        return min([*ahead, *([] if measured_ns is None else [measured_ns])], default=None)
 
     def _message(self, track: Track, place: int) -> list[Outgoing]:
         topic, time_ns = track.stream.topic, int(track.time_ns[place]) + self._shift_ns
@@ -155,6 +171,30 @@ class Replay:
             as_datetime(self._recording.begin_ns),
         )
         self._places = [0] * len(self._places)
+        if self._autodif:
+            self._autodif.shift_ns = self._shift_ns
+
+    def _beside(self, seed: int) -> Autodif:
+        """Raises ConfigError where there is no vector to be beside of."""
+        recording = self._recording
+        track = next((track for track in recording.tracks if track.meta.kind == "vector"), None)
+        if track is None:
+            raise ConfigError("the recording has no vector to simulate absolute measurements on")
+        period_ns = recording.end_ns - recording.begin_ns
+        return Autodif(
+            stream_of(track.stream.station),
+            of_recording(track.meta.components, track.time_ns, track.values, period_ns),
+            track.meta,
+            seed=seed,
+            shift_ns=self._shift_ns,
+            until_ns=None if self._loop else recording.end_ns,
+        )
+
+    def _measure_on(self, journal: Journal, at_ns: int) -> None:
+        """Absolute measurements that follow those of the journal."""
+        if self._autodif:
+            earliest_ns = self._recording.begin_ns + self._shift_ns
+            self._autodif.resume(journal.newest_ns(self._autodif.stream.topic), at_ns, earliest_ns)
 
 
 def refuse_going_back(journal: Journal, stream: Stream, begin_ns: int) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obslab.errors import ConfigError
-from obslab.telemetry import codec
-from obslab.telemetry.sample import FORMAT, Clock, Meta, Stream, as_datetime
+from obslab.telemetry import autodif, codec
+from obslab.telemetry.sample import FORMAT, IRREGULAR, Clock, Meta, Stream, as_datetime
+from obslab.telemetry.station.autodif import Autodif, on_pillar, stream_of
 from obslab.telemetry.station.journal import Entry, Journal, Unsendable
 from obslab.telemetry.station.link_model import LEMI_DELAY_S, PRESETS, Preset, outage_s
 from obslab.telemetry.station.replay import Outgoing, refuse_going_back
@@ -34,7 +35,7 @@ def preset_named(name: str) -> Preset:
 
 
 class Simulator:
-    """A LEMI-25 and a GSM-90 at 1 Hz, from now on, for ever."""
+    """A LEMI-25 and a GSM-90 at 1 Hz, from now on, for ever; with ``absolutes`` an AUTODIF beside them."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Simulator:
         seed: int = 1,
         speed: float = 1.0,
         wall_ns: int | None = None,
+        absolutes: bool = False,
     ) -> None:
         wall = (time.time_ns() if wall_ns is None else wall_ns) // _NS * _NS
         self.clock = Clock(as_datetime(wall), as_datetime(wall), speed)
@@ -51,6 +53,11 @@ class Simulator:
         self._seed = seed
         self._next_s = wall // _NS
         self.vector, self.scalar = (Stream(station, name, "sec") for name in instruments)
+        self._autodif: Autodif | None = None
+        if absolutes:
+            about = self.metas()[0][1]
+            self._autodif = Autodif(stream_of(station), _pillar_nt, about, seed=seed)
+            self._autodif.begin(wall)
 
     def resume(self, journal: Journal) -> None:
         """Keep the clock of an earlier run on this journal; what was missed while down is not made up.
@@ -61,11 +68,15 @@ class Simulator:
         clock = versions[-1].clock if versions else None
         if clock is None or clock.recorded is not None or clock.speed != self.clock.speed:
             refuse_going_back(journal, self.vector, as_ns(self.clock.station))
-            return
-        self.clock = clock
-        self._next_s = max(clock.at(time.time_ns()), journal.newest_ns(self.vector.topic) or 0) // _NS + 1
+        else:
+            self.clock = clock
+            newest_ns = journal.newest_ns(self.vector.topic) or 0
+            self._next_s = max(clock.at(time.time_ns()), newest_ns) // _NS + 1
+        if self._autodif:
+            self._autodif.resume(journal.newest_ns(self._autodif.stream.topic), self._next_s * _NS)
 
     def metas(self) -> list[tuple[Stream, Meta]]:
+        absolute = [(self._autodif.stream, self._autodif.meta(self.clock))] if self._autodif else []
         return [
             (
                 self.vector,
@@ -96,35 +107,49 @@ class Simulator:
                     clock=self.clock,
                 ),
             ),
+            *absolute,
         ]
 
     def due(self, now_ns: int) -> list[Outgoing]:
         messages: list[Outgoing] = []
-        (vector, about), (scalar, about_scalar) = self.metas()
-        while self.next_ns() <= now_ns:
+        (vector, about), (scalar, about_scalar), *_ = self.metas()
+        while self._sample_ns() <= now_ns:
             second, self._next_s = self._next_s, self._next_s + 1
             field, total, quality = field_nt(second, self._seed)
             at = second * _NS
             messages.append((vector.topic, at, codec.encode(vector, about, at, field)))
             messages.append((scalar.topic, at, codec.encode(scalar, about_scalar, at, [total], quality)))
-        return messages
+        return [*messages, *(self._autodif.due(now_ns) if self._autodif else ())]
 
     def next_ns(self) -> int:
+        measured_ns = self._autodif.next_ns() if self._autodif else None
+        return min(self._sample_ns(), measured_ns or 2**63)
+
+    def _sample_ns(self) -> int:
         return self._next_s * _NS + round(LEMI_DELAY_S * _NS)
 
 
 def field_nt(second: int, seed: int) -> tuple[NDArray[np.float64], float, int]:
     """X, Y, Z in nT, F in nT as a scalar magnetometer reads it, and its quality figure (0 to 99)."""
     rng = _random(seed, second, 0)
-    phase = 2 * math.pi * second / _DAY_S
-    daily = _DAILY_NT * np.array([math.cos(phase), math.sin(phase), math.cos(2 * phase)])
-    pulsation = 0.8 * math.sin(2 * math.pi * second / 45.0) * np.array([1.0, 0.7, 0.2])
-    field = _FIELD_NT + daily + pulsation
+    field = variometer_nt(second)
     return (
         field + rng.normal(0.0, 0.01, 3),
         float(np.linalg.norm(field) + rng.normal(0.0, 0.02)),
         99 - int(rng.integers(0, 5)),
     )
+
+
+def variometer_nt(second: float) -> NDArray[np.float64]:
+    """X, Y and Z in nT where the vector instrument stands, without its noise."""
+    phase = 2 * math.pi * second / _DAY_S
+    daily = _DAILY_NT * np.array([math.cos(phase), math.sin(phase), math.cos(2 * phase)])
+    pulsation = 0.8 * math.sin(2 * math.pi * second / 45.0) * np.array([1.0, 0.7, 0.2])
+    return np.asarray(_FIELD_NT + daily + pulsation)
+
+
+def _pillar_nt(time_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+    return on_pillar(("x", "y", "z"), np.array([variometer_nt(at / _NS) for at in time_ns.tolist()]))
 
 
 class Satellite:
@@ -142,9 +167,8 @@ class Satellite:
 
     def __call__(self, entry: Entry) -> bool:
         now_ns = self._clock.at(time.time_ns())
-        release_ns = max(
-            self._released_ns, entry.time_ns + round((LEMI_DELAY_S + self.latency_s(entry.seq)) * _NS)
-        )
+        ready_ns = _measured_ns(entry) or entry.time_ns + round(LEMI_DELAY_S * _NS)
+        release_ns = max(self._released_ns, ready_ns + round(self.latency_s(entry.seq) * _NS))
         if now_ns < release_ns or self.is_out(now_ns):
             return False
         self._released_ns = release_ns
@@ -172,6 +196,14 @@ class Satellite:
         length_s = outage_s(self._preset, every_s, rng)
         begin_s = float(rng.uniform(0.0, every_s - length_s))
         return bool(begin_s <= into_s < begin_s + length_s)
+
+
+def _measured_ns(entry: Entry) -> int | None:
+    """Time of the last reading of an absolute measurement; None of another entry."""
+    body = entry.payload[4:]
+    if not entry.topic.endswith(f"/{IRREGULAR}") or len(body) != autodif.BODY_BYTES:
+        return None
+    return entry.time_ns + round(float(autodif.lasting_s(body)[0]) * _NS)
 
 
 def _random(seed: int, key: int, purpose: int) -> np.random.Generator:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 
 from obslab.telemetry.archive.book import Hole
+from obslab.telemetry.derived import is_derived
 from obslab.telemetry.metrics.targets import target_s
 from obslab.telemetry.sample import Stream
 from obslab.telemetry.watch.notice import Fact, span
@@ -18,6 +19,7 @@ from obslab.telemetry.watch.rules import (
     EVERYTHING,
     Clock,
     Collector,
+    DeltaF,
     Disk,
     Gap,
     Link,
@@ -28,7 +30,7 @@ from obslab.telemetry.watch.rules import (
     Value,
     fits,
 )
-from obslab.telemetry.watch.snapshot import Newest, Snapshot, UnitNow
+from obslab.telemetry.watch.snapshot import Difference, Newest, Snapshot, UnitNow
 from obslab.times import NS_PER_DAY, NS_PER_S, iso
 
 _BACK = 1.1  # a disk, journal or clock is well again when 10 % on the right side of its limit
@@ -65,6 +67,9 @@ def judge(rule: Rule, now: Snapshot, standing: Set[str] = frozenset()) -> list[F
             return None if {"report", "archive"} & now.problems.keys() else [_collector(rule, now)]
         case Trouble():
             return None if now.units is None else list(_trouble(rule, now.units))
+        case DeltaF():
+            found = None if now.differences is None else now.differences.get(rule.name)
+            return None if found is None else list(_delta_f(rule, found, standing))
     raise NotImplementedError(f"rule {rule.name!r} has a kind that nobody judges")
 
 
@@ -81,7 +86,7 @@ def _stale(rule: Stale, streams: tuple[Newest, ...]) -> Iterator[Finding]:
         if not {"#", "+"} & set(topic) and topic not in seen:
             yield Finding(topic, True, f"{topic}: no sample has ever come")
     for one in streams:
-        if not fits(one.stream.topic, rule.streams):
+        if not fits(one.stream.topic, rule.streams) or not _is_meant(one.stream, rule.streams):
             continue
         facts: dict[str, Fact] = {"age_s": round(one.age_s, 3), "newest": iso(one.time_ns, 3)}
         if one.schedule:
@@ -97,6 +102,11 @@ def _stale(rule: Stale, streams: tuple[Newest, ...]) -> Iterator[Finding]:
             facts["limit_s"] = limit_s
             text = f"{one.stream}: no sample for {span(one.age_s)}, the limit is {span(limit_s)}"
         yield Finding(one.stream.topic, bad, text if bad else f"{one.stream}: samples come again", facts)
+
+
+def _is_meant(stream: Stream, filters: tuple[str, ...]) -> bool:
+    """A stream that is computed from others is looked at when its instrument is named: it may have an end."""
+    return not is_derived(stream) or any(stream.instrument in one.split("/")[1:2] for one in filters)
 
 
 def _limit_s(stream: Stream) -> float:
@@ -198,6 +208,26 @@ def _value(rule: Value, streams: tuple[Newest, ...], standing: Set[str]) -> Iter
             facts: dict[str, Fact] = {"value": None if math.isnan(value) else value, "unit": unit}
             facts |= {"component": name, "min": rule.min, "max": rule.max}
             yield Finding(subject, None if old else low or high, text, facts)
+
+
+def _delta_f(rule: DeltaF, found: Difference, standing: Set[str]) -> Iterator[Finding]:
+    whose = f"{rule.scalar} less {rule.vector}"
+    if found.why:  # as by a topic that is misspelt: it would never be told else
+        yield Finding(f"{rule.vector} delta-F", True, f"delta-F of {whose}: {found.why}")
+        return
+    for what, limit_nt, value in (
+        ("delta-F", rule.above_nt, found.now_nt),
+        ("change of delta-F", rule.change_nt, found.now_nt - found.before_nt),
+    ):
+        if limit_nt is None:
+            continue
+        subject = f"{rule.vector} {what}"
+        inner_nt = limit_nt / (_BACK if subject in standing else 1)
+        bad = None if math.isnan(value) else abs(value) > inner_nt
+        told = f"{value:.2f} nT, median of {rule.minutes:g} min, the limit is {limit_nt:g} nT"
+        told = "not known" if bad is None else told
+        facts: dict[str, Fact] = {"value_nt": None if bad is None else round(value, 3), "limit_nt": limit_nt}
+        yield Finding(subject, bad, f"{what} of {whose}: {told}", facts)
 
 
 def _link(rule: Link, now: Snapshot) -> Iterator[Finding]:

@@ -122,6 +122,25 @@ class Trouble(Rule):
     units: Filters = EVERYTHING
 
 
+@dataclass(frozen=True, kw_only=True)
+class DeltaF(Rule):
+    """Scalar minus vector is off zero by more than ``above_nt``, or has changed by more than ``change_nt``.
+
+    It is S + pier difference - F(vector), median over the last ``minutes`` by the station's clock, against as
+    many minutes ``before_h`` hours ago. ``vector`` and ``scalar`` are the topics of two streams of a station,
+    as in ``pea/lemi0001-adj/sec`` and ``pea/gsm90001/sec``. With fewer than half of the samples that both
+    should have it says nothing: that is what ``stale`` and ``gap`` are for.
+    """
+
+    vector: str
+    scalar: str
+    above_nt: Positive | None = None
+    change_nt: Positive | None = None
+    before_h: Positive = 24.0
+    minutes: Annotated[float, Meta(ge=1, le=1440)] = 10.0
+    pier_difference_nt: Number = 0.0
+
+
 KINDS: dict[str, type[Rule]] = {
     "stale": Stale,
     "gap": Gap,
@@ -132,9 +151,9 @@ KINDS: dict[str, type[Rule]] = {
     "link": Link,
     "collector": Collector,
     "trouble": Trouble,
+    "delta_f": DeltaF,
 }
 OWN = "watch"  # the rule that the watcher breaks itself: an action or a rule that fails
-LATER = {"delta_f": "the difference of vector and scalar is not computed by this version of obslab yet"}
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from obslab.config import check_filter
-from obslab.errors import ConfigError
+from obslab.errors import ConfigError, TopicError
+from obslab.telemetry.sample import Stream
 from obslab.telemetry.watch.actions import Action, Command, Mail, Webhook, is_loopback, login, runnable
 from obslab.telemetry.watch.lines import Place, lines_of
-from obslab.telemetry.watch.rules import KINDS, LATER, OWN, Disk, Rule, Rules, Value
+from obslab.telemetry.watch.rules import KINDS, OWN, DeltaF, Disk, Rule, Rules, Value
 
 _ACTIONS: dict[str, type[Action]] = {"command": Command, "webhook": Webhook, "mail": Mail}
 _TABLES = ("every_s", "action", "rule")
@@ -98,7 +99,7 @@ class _Reader:
 
     def _rule(self, place: int, table: dict[str, Any], actions: Iterable[str]) -> Rule | None:
         at: Place = ("rule", place)
-        kind = self._kind(at, table, KINDS, LATER)
+        kind = self._kind(at, table, KINDS)
         if kind is None:
             return None
         named = table.get("name")
@@ -122,13 +123,29 @@ class _Reader:
                 self._problem(
                     at, f"{what}: nothing is between min {rule.min:g} and max {rule.max:g} with its margin"
                 )
+        if isinstance(rule, DeltaF):
+            self._delta_f(at, what, rule)
         if isinstance(rule, Disk) and rule.archive_below_gb is rule.unit_below_gb is rule.journal_above:
             self._problem(at, f"{what}: give one of archive_below_gb, unit_below_gb, journal_above")
         return rule
 
+    def _delta_f(self, at: Place, what: str, rule: DeltaF) -> None:
+        stations = set()
+        for key in ("vector", "scalar"):
+            try:
+                stations.add(Stream.parse(getattr(rule, key)).station)
+            except TopicError as error:
+                self._problem((*at, key), f"{what}: {key}: {error.message}")
+        if len(stations) > 1:
+            self._problem(
+                at, f"{what}: vector and scalar are of two stations, {' and '.join(sorted(stations))}"
+            )
+        if rule.above_nt is rule.change_nt is None:
+            self._problem(at, f"{what}: neither above_nt nor change_nt is given; give one of them, or both")
+
     def _action(self, name: str, table: dict[str, Any]) -> Action | None:
         at: Place = ("action", name)
-        kind = self._kind(at, table, _ACTIONS, {})
+        kind = self._kind(at, table, _ACTIONS)
         what = f"action {name!r}"
         for key in [key for key in table if key.lower() in _SECRETS]:
             self._problem((*at, key), f"{what}: {key} must not be here; set {_SECRETS[key.lower()]} instead")
@@ -180,16 +197,12 @@ class _Reader:
         ca = str(Path(action.ca).expanduser()) if action.ca else None
         return replace(action, user=user, password=password, ca=ca)
 
-    def _kind(
-        self, at: Place, table: dict[str, Any], known: Iterable[str], later: Mapping[str, str]
-    ) -> str | None:
+    def _kind(self, at: Place, table: dict[str, Any], known: Iterable[str]) -> str | None:
         kind = table.get("kind")
         what = f"[[rule]] {int(at[1]) + 1}" if at[0] == "rule" else f"action {at[1]!r}"
         if isinstance(kind, str) and kind in known:
             return kind
-        if isinstance(kind, str) and kind in later:
-            self._problem((*at, "kind"), f"{what}: kind {kind!r} is for later: {later[kind]}; leave it out")
-        elif kind is None:
+        if kind is None:
             self._problem(at, f"{what} has no kind; {_hint('', known)}")
         else:
             self._problem((*at, "kind"), f"{what}: kind {kind!r} is unknown; {_hint(str(kind), known)}")

@@ -5,20 +5,22 @@ A part that cannot be read is None, with the reason in ``problems``: alarms that
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from obslab.errors import ObslabError
+from obslab.errors import FrameError, NoStreamError, ObslabError
 from obslab.telemetry.archive.book import ClockReading, Event, Hole, Kind
 from obslab.telemetry.archive.store import Archive, open_archive
 from obslab.telemetry.collect.report import Report, read_report
 from obslab.telemetry.protocol import Status, decode
 from obslab.telemetry.sample import Stream, valid_at
+from obslab.telemetry.watch.rules import DeltaF, Rule
 from obslab.times import NS_PER_S
 
 _CLOCK_READINGS_S = 3600.0
@@ -61,8 +63,20 @@ class UnitNow:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Delta-F for one rule, medians in nT: of the last minutes, and of as many before; NaN where unknown.
+
+    ``why`` is told when it cannot be computed at all.
+    """
+
+    now_nt: float = math.nan
+    before_nt: float = math.nan
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """``links`` has the last event of each unit's link and each bridge."""
+    """``links`` has the last event of each unit's link and each bridge, ``differences`` delta-F by rule."""
 
     now_ns: int
     streams: tuple[Newest, ...] | None = ()
@@ -73,13 +87,18 @@ class Snapshot:
     disk_free_bytes: int | None = None
     report: Report | None = None
     problems: dict[str, str] = field(default_factory=dict)
+    differences: dict[str, Difference] | None = field(default_factory=dict)
 
 
 class Reader:
-    """Takes snapshots of the archive in a folder, which may come and go."""
+    """Takes snapshots of the archive in a folder, which may come and go.
 
-    def __init__(self, folder: Path) -> None:
+    Only delta-F is read for the ``rules`` that want it: it takes many samples.
+    """
+
+    def __init__(self, folder: Path, rules: Sequence[Rule] = ()) -> None:
         self._folder = Path(folder)
+        self._delta_f = [rule for rule in rules if isinstance(rule, DeltaF)]
         self._links: set[tuple[Kind, str]] = set()
         self._events_from_ns = -(2**63)
 
@@ -101,7 +120,7 @@ class Reader:
         archive = attempt("archive", lambda: open_archive(self._folder))
         if archive is None:
             problems = {"archive": problems["archive"]}  # the others come of it
-            return Snapshot(now_ns, None, None, None, None, None, free, report, problems)
+            return Snapshot(now_ns, None, None, None, None, None, free, report, problems, None)
         with archive:
             return Snapshot(
                 now_ns,
@@ -113,6 +132,7 @@ class Reader:
                 disk_free_bytes=free,
                 report=report,
                 problems=problems,
+                differences=attempt("delta-F", lambda: _differences(archive, self._delta_f, now_ns)),
             )
 
     def _last_events(self, archive: Archive, now_ns: int) -> tuple[Event, ...]:
@@ -152,6 +172,39 @@ def _streams(archive: Archive, now_ns: int) -> tuple[Newest, ...]:
             )
         )
     return tuple(found)
+
+
+def _differences(archive: Archive, rules: Sequence[DeltaF], now_ns: int) -> dict[str, Difference]:
+    return {rule.name: _difference(archive, rule, now_ns) for rule in rules}
+
+
+def _difference(archive: Archive, rule: DeltaF, now_ns: int) -> Difference:
+    vector = Stream.parse(rule.vector)
+    metas = archive.metas(vector)
+    end_ns = (metas[-1].station_time(now_ns) if metas else now_ns) + 1
+    before_ns = end_ns - round(rule.before_h * 3600 * NS_PER_S)
+    try:
+        now_nt = _median_nt(archive, rule, end_ns)
+        before_nt = math.nan if rule.change_nt is None else _median_nt(archive, rule, before_ns)
+    except (NoStreamError, FrameError) as error:
+        return Difference(why=error.message)
+    return Difference(now_nt, before_nt)
+
+
+def _median_nt(archive: Archive, rule: DeltaF, end_ns: int) -> float:
+    """NaN with fewer than half of the samples that both streams should have."""
+    from obslab.telemetry.adjusted import delta_f  # xarray comes with it: only who wants it waits
+
+    window_ns = round(rule.minutes * 60 * NS_PER_S)
+    streams = [Stream.parse(rule.vector), Stream.parse(rule.scalar)]
+    vector, scalar = (
+        archive.dataset(one.station, one.instrument, end_ns - window_ns, end_ns, samplerate=one.samplerate)
+        for one in streams
+    )
+    found = delta_f(vector, scalar, pier_difference_nt=rule.pier_difference_nt).delta_f.values
+    found = found[np.isfinite(found)]
+    wanted = rule.minutes * 60 / max(one.cadence_s for one in streams)
+    return float(np.median(found)) if found.size and found.size >= wanted / 2 else math.nan
 
 
 def _units(archive: Archive) -> tuple[UnitNow, ...]:

@@ -34,7 +34,8 @@ class Watcher:
         memory: Memory,
         on_notice: Callable[[Notice], None] = lambda _: None,
     ) -> None:
-        self._reader, self._rules, self._memory, self._on_notice = Reader(archive), rules, memory, on_notice
+        self._reader = Reader(archive, rules.rules)
+        self._rules, self._memory, self._on_notice = rules, memory, on_notice
         remembered = memory.load()
         names = {rule.name for rule in rules.rules} | {OWN}
         self._alarms = {name: found for name, found in remembered.alarms.items() if name in names}

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Feed = Callable[[], Iterable[tuple[Model, dict[str, Any]]] | None]
 Handler = Callable[[dict[str, Any]], object]
 
-EVENTS = frozenset({"select", "range", "resize", "reset", "press"})
+EVENTS = frozenset({"select", "range", "resize", "reset", "press", "drag"})
 _HERE = Path(__file__).parent
 # anywidget takes one module, as text: relative imports would not resolve in a page.
 _SCRIPTS = ("theme.js", "store.js", "access.js", "panel.js", "view.js", "bridge.js")
@@ -166,8 +166,9 @@ class Bridge(anywidget.AnyWidget):
         """Call `handler(event)` on the kernel's main loop; of several waiting events the latest wins.
 
         "select" carries `geometry` (None when cleared); "range" and "resize" carry x0, x1, y0, y1
-        and the width and height in pixels; "reset" asks for the home view. `on` names the figure, or for
-        "press" the button of the table.
+        and the width and height in pixels; "reset" asks for the home view; "drag" tells with `at` where an
+        editable Span was pulled to. `on` names the figure, for "press" the button of the table, for "drag"
+        the Span.
         """
         if event not in EVENTS:
             raise ValueError(f"no event {event!r}; one of {', '.join(sorted(EVENTS))}")

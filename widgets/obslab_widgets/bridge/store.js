@@ -43,8 +43,8 @@ class Store {
     this.edition = 0; // counts the documents shown
     this.document = null;
     this.values = new Map(); // model id -> what the kernel put
-    this.user = new Map(); // range id -> where the user moved it since
-    this.held = new Set(); // ranges the user moved and the kernel has not heard of yet
+    this.user = new Map(); // id of a range or a line -> where the user moved it since
+    this.held = new Set(); // those the user moved and the kernel has not heard of yet
     this.errors = {};
     this.parts = {};
     this.handled = new Set();
@@ -149,7 +149,8 @@ class Store {
     // The kernel does not know of the gesture yet, so this is about the time before it.
     if (this.held.has(id)) return;
     // A repeated frame repeats old ranges: they do not undo what the user did since.
-    if (whole && this.user.has(id) && old?.start === values.start && old?.end === values.end) return;
+    const moved = this.user.get(id);
+    if (whole && moved && Object.keys(moved).every((name) => old?.[name] === values[name])) return;
     this.user.delete(id);
     for (const view of this.views) view.stale.add(id);
   }
@@ -221,12 +222,13 @@ class Store {
     this.post();
   }
 
-  // What the user did to the ranges
+  // What the user did to ranges ("range") and lines ("drag")
 
-  moved(ranges, from) {
-    for (const { id, start, end } of ranges) {
-      this.user.set(id, { start, end });
-      if (this.handled.has("range")) this.held.add(id);
+  moved(event, models, names, from) {
+    for (const model of models) {
+      const id = model.id;
+      this.user.set(id, Object.fromEntries(names.map((name) => [name, model[name]])));
+      if (this.handled.has(event)) this.held.add(id);
       for (const view of this.views) if (view !== from) view.stale.add(id);
     }
     for (const view of this.views) if (view !== from) view.schedule();

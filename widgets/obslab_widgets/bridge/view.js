@@ -146,6 +146,7 @@ class View {
       // BokehJS drops events without a word unless they are subscribed to.
       figure.subscribed_events = new Set([...figure.subscribed_events, "selectiongeometry", "reset"]);
     }
+    this.lines = [...this.document._all_models.values()].filter((model) => model.type === "Span" && model.editable);
     this.selecting = this.figures.filter((figure) => figure.toolbar.tools.some((tool) => SELECTS.test(tool.type)));
     this.panel.clear.hidden = !this.selecting.length;
   }
@@ -160,6 +161,7 @@ class View {
     for (const range of this.ranges) {
       for (const side of ["start", "end"]) range.properties[side].change.connect(() => this.rangeChanged(range));
     }
+    for (const line of this.lines) line.properties.location.change.connect(() => this.lineMoved(line));
     for (const figure of this.figures) {
       for (const side of ["inner_width", "inner_height"]) {
         figure.properties[side].change.connect(() => this.tellSizes());
@@ -183,12 +185,18 @@ class View {
     const ranges = [...this.movedRanges];
     this.movedRanges.clear();
     if (!ranges.length || this.removed) return;
-    this.store.moved(ranges, this);
+    this.store.moved("range", ranges, ["start", "end"], this);
     for (const figure of this.figures) {
       if (ranges.includes(figure.x_range) || ranges.includes(figure.y_range)) {
         this.store.ask("range", name(figure), limits(figure));
       }
     }
+  }
+
+  lineMoved(line) {
+    if (this.applying) return;
+    this.store.moved("drag", [line], ["location"], this);
+    this.store.ask("drag", name(line), { at: line.location });
   }
 
   tellSizes() {
@@ -260,8 +268,8 @@ function discard(bokeh, bokehDocument, bokehViews) {
   if (at >= 0) bokeh.documents.splice(at, 1);
 }
 
-function name(figure) {
-  return figure.name ?? figure.id;
+function name(model) {
+  return model.name ?? model.id;
 }
 
 function limits(figure) {

@@ -43,7 +43,8 @@ class Answer:
     """What is known for a State; ``scope`` is None while the archive holds nothing.
 
     ``period`` is what the axes show and ``inner`` the marked part of it, else the same. ``latency`` to
-    ``outages`` are of the period, ``histogram`` of the inner interval, ``ages`` and ``holes`` of now.
+    ``outages`` are of the period, ``histogram`` of the inner interval, ``ages`` and ``holes`` of now;
+    ``latency`` and ``histogram`` are of the scope's paced streams.
     ``filled`` are gaps that closed lately.
     """
 
@@ -75,9 +76,10 @@ def ask(archive: Archive, state: State, wall_ns: int) -> Answer:
     among = scopes(archive)
     scope = chosen(state.scope, among)
     period, inner = periods(state, scope, wall_ns)
-    streams = scope.streams if scope else ()
+    streams, paced = (scope.streams, scope.paced) if scope else ((), ())
     shown = _whole_days(period)
     glance = Glance(archive, streams, shown)
+    even = glance.of(paced)
     now = np.datetime64(wall_ns, "ns")
     measures = Measures(glance, None, None, period.begin_ns, period.end_ns, now=now)
     window_s, exact = window_for(period, streams)
@@ -89,13 +91,13 @@ def ask(archive: Archive, state: State, wall_ns: int) -> Answer:
         period=period,
         inner=inner,
         window_s=window_s,
-        latency=measures.latency(window_s, exact=exact),
-        histogram=_histogram(glance, inner),
+        latency=Measures(even, None, None, period.begin_ns, period.end_ns).latency(window_s, exact=exact),
+        histogram=_histogram(even, inner),
         completeness=Measures(glance, None, None, shown.begin_ns, shown.end_ns, now=now).completeness("hour"),
         gaps=measures.gaps(),
         outages=measures.outages(),
         ages=measures.ages(),
-        delay_s=max((archive.metas(one)[-1].delay_s for one in streams if archive.metas(one)), default=0.0),
+        delay_s=max((archive.metas(one)[-1].delay_s for one in paced if archive.metas(one)), default=0.0),
         events=tuple(archive.book.events()),
         units=tuple(archive.book.units()),
         holes=tuple(held),

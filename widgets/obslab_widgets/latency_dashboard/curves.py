@@ -65,7 +65,7 @@ def curves(answer: Answer) -> tuple[Curve, ...]:
     """Quantiles of one stream; of several streams the latency that 99 % keep, one line each."""
     if answer.scope is None:
         return ()
-    table, streams = answer.latency, answer.scope.streams
+    table, streams = answer.latency, answer.scope.paced
     if len(streams) == 1:
         return tuple(
             _curve(table, str(streams[0]), name, f"{label} within", number, dash, answer.window_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import TYPE_CHECKING
 
 from obslab.telemetry.archive.book import Book
@@ -26,6 +27,12 @@ class Glance:
         self._begin_ns, self._end_ns = interval.begin_ns - NS_PER_DAY, interval.end_ns + NS_PER_DAY
         self._days: dict[Stream, list[DaySummary]] = {}
         self._spans: dict[Stream, tuple[int, int] | None] = {}
+
+    def of(self, streams: Sequence[Stream]) -> Glance:
+        """The same with some of its streams; what one reads the other has."""
+        some = copy(self)
+        some._streams = list(streams)
+        return some
 
     @property
     def book(self) -> Book:

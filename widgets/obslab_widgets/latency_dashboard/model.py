@@ -45,7 +45,7 @@ class Frame:
 
 def frame(answer: Answer, *, computing: bool = False) -> Frame:
     """The picture of an answer; ``computing`` says that it is of nothing yet."""
-    streams = answer.scope.streams if answer.scope else ()
+    streams = answer.scope.paced if answer.scope else ()
     drawn, compared, counted = curves(answer), levels(streams, answer.delay_s), bars(answer.histogram)
     low_s, high_s = limits(drawn, compared, counted)
     out, listed = timeline(answer), listing(answer)
@@ -119,7 +119,7 @@ def _titles(answer: Answer, out: Timeline, computing: bool) -> tuple[str, str, s
         return tuple(f"{what}: {why}" for what in ("Latency", "Outages", "Completeness", "Distribution"))  # type: ignore[return-value]
     many = len(answer.scope.streams) > 1
     window = duration(answer.window_s).replace(" 00 min", "").replace(" 0 h", "").replace(".0 s", " s")
-    which = ", 99 % of samples" if many else ": half, 90 %, 99 % of samples"
+    which = ", 99 % of samples" if len(answer.scope.paced) > 1 else ": half, 90 %, 99 % of samples"
     more = f", {count(out.left_out, 'more row')} not shown" if out.left_out else ""
     inner = "marked time" if answer.inner != answer.period else "period shown"
     return (

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from obslab.telemetry.archive.store import Archive
-from obslab.telemetry.sample import Clock, Stream
+from obslab.telemetry.derived import is_derived
+from obslab.telemetry.sample import IRREGULAR, Clock, Stream
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Scope:
         """For a list to choose from."""
         return self.name if self.name == str(self.streams[0]) else f"{self.name}: all streams"
 
+    @property
+    def paced(self) -> tuple[Stream, ...]:
+        """Streams with a cadence; all when there is none. A measurement of minutes is late by its nature."""
+        return tuple(one for one in self.streams if one.samplerate != IRREGULAR) or self.streams
+
     def now_ns(self, wall_ns: int) -> int:
         """What the stations' clock shows at an instant of UTC."""
         return self.clock.at(wall_ns) if self.clock else wall_ns
@@ -35,8 +41,9 @@ def scopes(archive: Archive) -> tuple[Scope, ...]:
     for clock in dict.fromkeys(clocks.values()):
         streams = tuple(stream for stream in clocks if clocks[stream] == clock)
         group = " ".join(sorted({stream.station for stream in streams}))
-        if len(streams) > 1:
-            found.append(Scope(group, group, streams, clock))
+        recorded = tuple(stream for stream in streams if not is_derived(stream))  # these travelled
+        if len(recorded) > 1:
+            found.append(Scope(group, group, recorded, clock))
         found += [Scope(str(stream), group, (stream,), clock) for stream in streams]
     return tuple(found)
 

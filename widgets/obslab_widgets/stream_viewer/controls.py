@@ -41,6 +41,11 @@ class Controls:
             "each trace in a panel of its own", "traces of one unit together, from their medians"
         ])  # fmt: skip
         self.axes.style.button_width = "80px"
+        self.level = ipywidgets.ToggleButtons(options=[("raw", "raw"), ("adjusted", "adjusted")], tooltips=[
+            "what the instruments recorded", "X, Y, Z by the adopted baselines, without what flags take out"
+        ])  # fmt: skip
+        self.level.style.button_width = "80px"
+        self.level.layout.display = "none"
         self.fixed = ipywidgets.Checkbox(description="Fixed span", indent=False, layout=_wide("92px"))
         self.span = ipywidgets.BoundedFloatText(
             value=100.0, min=0.01, max=1e6, step=10.0, layout=_wide("68px")
@@ -55,19 +60,24 @@ class Controls:
         self.redo = ipywidgets.Button(icon="repeat", tooltip="Redo", layout=_wide("36px"))
         self.undo.on_click(lambda _button: undo())
         self.redo.on_click(lambda _button: redo())
-        for control in (self.window, self.pause, self.axes, self.fixed, self.span, self.traces):
+        for control in (self.window, self.pause, self.level, self.axes, self.fixed, self.span, self.traces):
             control.observe(self._chosen, "value")
         self.choose.observe(self._unfold, "value")
-        row = [self.window, self.pause, self.axes, self.fixed, self.span, self.choose, self.undo, self.redo]
+        row = [self.window, self.pause, self.level, self.axes, self.fixed, self.span, self.choose]
+        row += [self.undo, self.redo]
         layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 6px")
         self.box = ipywidgets.VBox([ipywidgets.HBox(row, layout=layout), self.traces])
 
-    def show(self, state: State, names: Sequence[str]) -> None:
-        """Write a state into the controls, without taking it for the user's doing."""
+    def show(self, state: State, names: Sequence[str], *, both: bool = False) -> None:
+        """Write a state into the controls, without taking it for the user's doing.
+
+        With ``both`` there are raw and adjusted data to choose from.
+        """
         with self._lock:  # the pump's thread shows new traces, the main thread what the user did
             self._shower, self._names = threading.get_ident(), tuple(names)
             try:
                 self._write(state)
+                self.level.layout.display = "flex" if both else "none"
             finally:
                 self._shower = 0
 
@@ -80,6 +90,7 @@ class Controls:
         self.pause.value = state.until_ns is not None
         self.pause.description = "Paused" if state.until_ns is not None else "Pause"
         self.axes.value = state.axes
+        self.level.value = state.level
         self.fixed.value = state.span is not None
         self.span.disabled = state.span is None
         if state.span is not None:
@@ -94,8 +105,8 @@ class Controls:
             self._change(window_s=event["new"])
         elif event["owner"] is self.pause:
             self._change(until_ns=time.time_ns() if event["new"] else None)
-        elif event["owner"] is self.axes:
-            self._change(axes=event["new"])
+        elif event["owner"] in (self.axes, self.level):
+            self._change(**{"axes" if event["owner"] is self.axes else "level": event["new"]})
         elif event["owner"] in (self.fixed, self.span):
             self._change(span=self.span.value if self.fixed.value else None)
         elif event["owner"] is self.traces:

@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from obslab.telemetry.live.source import Condition
 from obslab.times import as_ns, iso
 from obslab_widgets.envelope import envelope
+from obslab_widgets.stream_viewer.marks import Mark, of_trace
+from obslab_widgets.stream_viewer.panels import Axes, Shade, Trace, common, stacked
 from obslab_widgets.stream_viewer.state import State
 from obslab_widgets.stream_viewer.tracks import Track, trace_names
 from obslab_widgets.wording import duration
 
 _NS = 1_000_000_000
-_LOWEST_SPAN = 0.1  # ten times the noise of a good fluxgate: less is no signal, only digits
 COLUMNS = ("Station", "Instrument", "Samples/s", "Age", "Lag", "Newest sample (UTC)", "Clock")
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """A line to draw: ``y`` is where, ``value`` what it is; NaN breaks the line at gaps."""
-
-    name: str
-    unit: str
-    colour: int
-    time_ms: Floats
-    y: Floats
-    value: Floats
-
-
-@dataclass(frozen=True)
-class Axes:
-    """One pair of axes; ``group`` names the clock, whose panels share the time axis."""
-
-    name: str
-    group: str
-    label: str
-    y0: float
-    y1: float
-    traces: tuple[Trace, ...]
 
 
 @dataclass(frozen=True)
@@ -71,22 +45,36 @@ class Frame:
     @property
     def structure(self) -> tuple[object, ...]:
         return tuple(
-            (panel.name, panel.label, tuple((trace.name, trace.colour) for trace in panel.traces))
+            (
+                panel.name,
+                panel.label,
+                tuple((trace.name, trace.colour, bool(trace.words)) for trace in panel.traces),
+            )
             for group in self.groups
             for panel in group.panels
         )
 
 
 def frame(
-    state: State, tracks: Iterable[Track], condition: Condition, now_ns: int, *, width_px: int = 1000
+    state: State,
+    tracks: Iterable[Track],
+    condition: Condition,
+    now_ns: int,
+    *,
+    width_px: int = 1000,
+    marks: Sequence[Mark] = (),
+    word: str = "",
 ) -> Frame:
-    """The picture of a state; lines have at most two points for each pixel, and keep their extremes."""
+    """The picture of a state; lines have at most two points for each pixel, and keep their extremes.
+
+    ``marks`` are the flags to shade, ``word`` is what was last done with them.
+    """
     tracks = tuple(tracks)
     groups: dict[str, list[Track]] = {}
     for track in tracks:
         groups.setdefault(_group_of(track, tracks), []).append(track)
     colours = {name: number for number, name in enumerate(trace_names(tracks))}
-    drawn = tuple(_group(name, members, state, width_px, colours) for name, members in groups.items())
+    drawn = tuple(_group(name, members, state, width_px, colours, marks) for name, members in groups.items())
     table = tuple(_row(track, now_ns) for track in tracks)
     lags = [track.lag_s for track in tracks if np.isfinite(track.lag_s)]
     told = [condition.text]
@@ -97,10 +85,18 @@ def frame(
     told += [f"{condition.lost} dropped", f"{condition.rejected} rejected"]
     if state.until_ns is not None:
         told.append("paused")
+    told += [word] if word else []
     return Frame(tuple(group for group in drawn if group.panels), table, condition.level, " · ".join(told))
 
 
-def _group(name: str, tracks: list[Track], state: State, width_px: int, colours: dict[str, int]) -> Group:
+def _group(
+    name: str,
+    tracks: list[Track],
+    state: State,
+    width_px: int,
+    colours: dict[str, int],
+    marks: Sequence[Mark],
+) -> Group:
     end_ns = max(track.end_ns for track in tracks)
     begin_ns = end_ns - round(state.window_s * _NS)
     traces = []
@@ -111,6 +107,19 @@ def _group(name: str, tracks: list[Track], state: State, width_px: int, colours:
             full = f"{track.readings.stream.station} {track.readings.stream.instrument} {component}"
             if full in state.hidden:
                 continue
+            shades = tuple(
+                Shade(mark.begin_ns / 1e6, mark.end_ns / 1e6, mark.state == "confirmed", mark.words)
+                for mark in of_trace(marks, track, component)
+            )
+            if track.irregular:
+                points = _points(track, full, number, unit, colours[full], shades, begin_ns)
+                traces += points
+                vector = next((one for one in tracks if points and _is_adjusted(one, track.station)), None)
+                if vector is not None and state.axes == "stacked":
+                    line = _angle(vector, component, full, colours, begin_ns, end_ns, width_px)
+                    taken = line.name in (trace.name for trace in traces)  # by another theodolite
+                    traces.append(replace(line, name=f"{line.name} ({full})") if taken else line)
+                continue
             time_ns, value = envelope(
                 track.readings.time_ns,
                 track.readings.values[:, number],
@@ -119,69 +128,68 @@ def _group(name: str, tracks: list[Track], state: State, width_px: int, colours:
                 end_ns,
                 width_px,
             )
-            traces.append(Trace(full, unit, colours[full], time_ns / 1e6, value, value))
+            traces.append(Trace(full, unit, colours[full], time_ns / 1e6, value, value, shades))
     marked = state.selection if state.selection and state.selection.group == name else None
     return Group(
         name,
         _title(name, tracks, end_ns),
         begin_ns,
         end_ns,
-        _stacked(name, traces, state) if state.axes == "stacked" else _common(name, traces, state),
+        stacked(name, traces, state) if state.axes == "stacked" else common(name, traces, state),
         (marked.begin_ns / 1e6, marked.end_ns / 1e6) if marked else None,
     )
 
 
-def _stacked(group: str, traces: list[Trace], state: State) -> tuple[Axes, ...]:
-    return tuple(
-        Axes(
-            trace.name,
-            group,
-            f"{trace.name.split()[-1].upper()} ({trace.unit})",
-            *_limits([trace], state),
-            (trace,),
-        )
-        for trace in traces
+def _points(
+    track: Track,
+    name: str,
+    number: int,
+    unit: str,
+    colour: int,
+    shades: tuple[Shade, ...],
+    begin_ns: int,
+) -> list[Trace]:
+    """Measurements of the window, each with all its components in words; no trace when there are none."""
+    readings = track.readings
+    inside = (
+        (readings.time_ns >= begin_ns)
+        & (readings.time_ns < track.end_ns)
+        & np.isfinite(readings.values[:, number])
     )
+    if not inside.any():
+        return []
+    words = tuple(
+        ", ".join(
+            f"{component.upper()} {value:.4f} {one}"
+            for component, value, one in zip(readings.components, row, readings.units, strict=True)
+        )
+        for row in readings.values[inside]
+    )
+    time_ms, value = readings.time_ns[inside] / 1e6, readings.values[inside, number]
+    return [Trace(name, unit, colour, time_ms, value, value, shades, words)]
 
 
-def _common(group: str, traces: list[Trace], state: State) -> tuple[Axes, ...]:
-    """Traces of one unit together, each from its own median: the components are far apart otherwise."""
-    panels = []
-    for unit in dict.fromkeys(trace.unit for trace in traces):
-        moved = [
-            Trace(
-                trace.name,
-                trace.unit,
-                trace.colour,
-                trace.time_ms,
-                trace.value - _median(trace.value),
-                trace.value,
-            )
-            for trace in traces
-            if trace.unit == unit
-        ]
-        name = f"{group} {unit}"
-        panels.append(Axes(name, group, f"from median ({unit})", *_limits(moved, state), tuple(moved)))
-    return tuple(panels)
+def _is_adjusted(track: Track, station: str) -> bool:
+    return track.station == station and track.readings.components == ("x", "y", "z")
 
 
-def _limits(traces: list[Trace], state: State) -> tuple[float, float]:
-    """Ends of the y axis: ``span`` about the median, or the extremes moved out to a round number.
-
-    Round, so that the axis stands still while the extremes creep.
-    """
-    heights = np.concatenate([trace.y for trace in traces])
-    heights = heights[np.isfinite(heights)]
-    if not heights.size:
-        return 0.0, state.span or 1.0
-    if state.span is not None:
-        middle = float(np.round(np.median(heights) / state.span * 20) * state.span / 20)
-        return middle - state.span / 2, middle + state.span / 2
-    low, high = float(heights.min()), float(heights.max())
-    if high - low < _LOWEST_SPAN:
-        low, high = (low + high - _LOWEST_SPAN) / 2, (low + high + _LOWEST_SPAN) / 2
-    step = 10 ** np.floor(np.log10(high - low) - 0.3) / 2
-    return float(np.floor(low / step - 0.5) * step), float(np.ceil(high / step + 0.5) * step)
+def _angle(
+    track: Track,
+    component: str,
+    beside: str,
+    colours: dict[str, int],
+    begin_ns: int,
+    end_ns: int,
+    width_px: int,
+) -> Trace:
+    """D or I of a vector in degrees, to stand behind what was measured absolutely."""
+    x, y, z = track.readings.values.T
+    angle = np.degrees(np.arctan2(y, x) if component == "d" else np.arctan2(z, np.hypot(x, y)))
+    stream = track.readings.stream
+    name = f"{stream.station} {stream.instrument} {component}"
+    time_ns, value = envelope(track.readings.time_ns, angle, stream.cadence_s, begin_ns, end_ns, width_px)
+    colour = colours.get(f"{stream.station} {stream.instrument} x", 0)
+    return Trace(name, "deg", colour, time_ns / 1e6, value, value, beside=beside)
 
 
 def _row(track: Track, now_ns: int) -> tuple[str | float, ...]:
@@ -210,7 +218,3 @@ def _group_of(track: Track, tracks: Iterable[Track]) -> str:
     """Stations whose clocks agree are one group, named for them."""
     fellows = [other.readings.stream.station for other in tracks if other.clock == track.clock]
     return " ".join(sorted(set(fellows)))
-
-
-def _median(values: Floats) -> float:
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0

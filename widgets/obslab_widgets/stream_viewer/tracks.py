@@ -13,9 +13,12 @@ import numpy as np
 import xarray as xr
 
 from obslab.telemetry.datasets import samples_schema
+from obslab.telemetry.derived import derived, is_derived, recorded
+from obslab.telemetry.live.recipes import DELTA_F
+from obslab.telemetry.live.ring import Ring
 from obslab.telemetry.live.source import Source
 from obslab.telemetry.readings import Readings
-from obslab.telemetry.sample import Clock
+from obslab.telemetry.sample import IRREGULAR, Clock, Stream
 from obslab.times import from_ns
 from obslab_widgets.stream_viewer.past import Past
 from obslab_widgets.stream_viewer.state import State
@@ -26,7 +29,10 @@ _RECENT_S = 10.0
 
 @dataclass(frozen=True)
 class Track:
-    """One stream as it was looked at: its samples in the window, and how it is doing."""
+    """One stream as it was looked at: its samples in the window, and how it is doing.
+
+    ``origins`` are the streams of the instruments that it comes from.
+    """
 
     readings: Readings
     clock: Clock | None
@@ -35,6 +41,12 @@ class Track:
     latest_ns: int | None
     rate_hz: float
     lag_s: float
+    origins: tuple[Stream, ...] = ()
+
+    @property
+    def irregular(self) -> bool:
+        """Measurements made now and then, drawn as points."""
+        return self.readings.stream.samplerate == IRREGULAR
 
     @property
     def station(self) -> str:
@@ -47,34 +59,64 @@ class Track:
 def look(
     source: Source, state: State, now_ns: int, *, marked: bool = False, past: Past | None = None
 ) -> tuple[Track, ...]:
-    """Copies of what the window shows, one track for each stream, in order.
+    """Copies of what the window shows, one track for each stream, in order; raw or adjusted ones.
 
     With ``marked`` the samples reach as far as the marked interval, which may have left the window. What of a
     window that stands still has left the rings comes from ``past``.
     """
-    rings = source.rings()
+    rings = _at_level(source.rings(), state)
+    origins_of = getattr(source, "origins", lambda stream: (recorded(stream),))
     wall_ns = now_ns if state.until_ns is None else state.until_ns
     if state.until_ns is None and not source.live:
-        wall_ns = max((ring.latest_ns() or 0) + 1 for ring in rings)
+        wall_ns = max((ring.latest_ns() or 0) + 1 for ring in source.rings())
     tracks = []
-    for ring in rings:
+    for ring in sorted(rings, key=_place):
         meta = source.meta(ring.stream)
         clock = meta.clock if meta else None
         end_ns = clock.at(wall_ns) if clock else wall_ns
         begin_ns = end_ns - round(state.window_s * _NS)
-        margin = round(ring.stream.cadence_s * _NS * 2)  # so that lines reach the edges
+        irregular = ring.stream.samplerate == IRREGULAR
+        # So that lines reach the edges; points have no line.
+        margin = 0 if irregular else round(ring.stream.cadence_s * _NS * 2)
         sampled, came = ring.arrived_since(now_ns - round(_RECENT_S * _NS))
         shown = clock.times_at(came) if clock else came
         lag_s = float(np.median(shown - sampled)) / _NS if came.size else np.nan
+        if irregular and meta:
+            lag_s -= meta.delay_s  # the minutes that a measurement takes are no lag
         first_ns, last_ns = begin_ns - margin, end_ns + margin
         if marked and state.selection:
             first_ns, last_ns = min(first_ns, state.selection.begin_ns), max(last_ns, state.selection.end_ns)
         readings = ring.between(first_ns, last_ns)
         if past and (marked or state.until_ns is not None):
             readings = _joined(past.before(ring, first_ns, last_ns), readings)
-        about = meta.site if meta else ""
-        tracks.append(Track(readings, clock, about, end_ns, ring.latest_ns(), came.size / _RECENT_S, lag_s))
+        about, rate_hz = meta.site if meta else "", came.size / _RECENT_S
+        origins = tuple(origins_of(ring.stream))
+        tracks.append(Track(readings, clock, about, end_ns, ring.latest_ns(), rate_hz, lag_s, origins))
     return tuple(tracks)
+
+
+def _place(ring: Ring) -> tuple[str, bool, bool, Stream]:
+    """In order of streams, but what is computed of several behind those of its station, absolutes last."""
+    stream = ring.stream
+    return stream.station, stream.samplerate == IRREGULAR, stream.instrument.startswith(DELTA_F), stream
+
+
+def _at_level(rings: list[Ring], state: State) -> list[Ring]:
+    """Without the raw, or the adjusted, stream of an instrument that has both."""
+    streams = {ring.stream for ring in rings}
+    both = {stream for stream in streams if not is_derived(stream) and _adjusted(stream) in streams}
+    left_out = both if state.level == "adjusted" else {_adjusted(stream) for stream in both}
+    return [ring for ring in rings if ring.stream not in left_out]
+
+
+def has_both_levels(source: Source) -> bool:
+    """Whether an instrument has raw and adjusted samples."""
+    streams = {ring.stream for ring in source.rings()}
+    return any(not is_derived(stream) and _adjusted(stream) in streams for stream in streams)
+
+
+def _adjusted(stream: Stream) -> Stream:
+    return derived(stream, 2)
 
 
 def _joined(older: Readings | None, newer: Readings) -> Readings:
@@ -112,7 +154,22 @@ def whole_length_s(source: Source) -> float:
         return 600.0
     begin_ns = min(ring.earliest_ns() or 0 for ring in held)
     end_ns = max(ring.latest_ns() or 0 for ring in held)
-    return (end_ns - begin_ns) / _NS + max(ring.stream.cadence_s for ring in held)
+    cadences_s = [ring.stream.cadence_s for ring in held if ring.stream.samplerate != IRREGULAR]
+    return (end_ns - begin_ns) / _NS + max(cadences_s, default=1.0)
+
+
+def dataset_of(track: Track, state: State) -> xr.Dataset:
+    """The samples of one stream in the window, as an archive gives them."""
+    readings, stream = track.readings, track.readings.stream
+    inside = (readings.time_ns >= track.end_ns - round(state.window_s * _NS)) & (
+        readings.time_ns < track.end_ns
+    )
+    facts = {"station": stream.station, "instrument": stream.instrument, "samplerate": stream.samplerate}
+    return samples_schema(dict(zip(readings.components, readings.units, strict=True))).build(
+        {**facts, "cadence_s": stream.cadence_s},
+        time=from_ns(readings.time_ns[inside]),
+        **dict(zip(readings.components, readings.values[inside].T, strict=True)),
+    )
 
 
 def in_window(tracks: Iterable[Track], state: State) -> xr.Dataset:

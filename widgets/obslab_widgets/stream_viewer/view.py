@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from bokeh.model import Model
 
-from obslab.telemetry.live.sources import source_of
 from obslab.telemetry.sample import Clock
 from obslab_widgets.panel import Panel
+from obslab_widgets.stream_viewer.actions import FlagActions
 from obslab_widgets.stream_viewer.controls import Controls
 from obslab_widgets.stream_viewer.drawing import Drawing
+from obslab_widgets.stream_viewer.flag_controls import FlagControls
+from obslab_widgets.stream_viewer.flagging import flagging_of
+from obslab_widgets.stream_viewer.marks import Mark, target_of_panel, targets
 from obslab_widgets.stream_viewer.model import COLUMNS, frame
 from obslab_widgets.stream_viewer.past import Past
 from obslab_widgets.stream_viewer.state import Selection, State
-from obslab_widgets.stream_viewer.tracks import Track, in_window, look, trace_names, whole_length_s
+from obslab_widgets.stream_viewer.supply import archive_of, supply
+from obslab_widgets.stream_viewer.tracks import (
+    Track,
+    has_both_levels,
+    in_window,
+    look,
+    trace_names,
+    whole_length_s,
+)
 
 
-class StreamViewer(Panel[State]):
+class StreamViewer(Panel[State], FlagActions):
     """Live traces of an archive, a broker, or a Dataset.
 
     ``source`` is an Archive or its folder, a broker URL (``topics`` are filters, ``history`` an archive
     that fills the beginning), a Dataset from ``open_archive(...).dataset(...)``, or a list of those.
     ``window_s`` is the length of time shown, in seconds of the stations' clocks.
+
+    ``baselines`` (a folder of adopted ones, one, some, or True: those of the archive) give adjusted data and
+    delta-F as samples come. ``flags`` (a FlagBook, its path, or True: beside the archive) lets ``author``,
+    else the user, flag samples and confirm what detectors found. ``absolutes`` shows absolute measurements:
+    those that come as a stream, or a table as ``absolutes.reduce`` gives.
     """
 
     State: ClassVar[type] = State
@@ -37,19 +54,34 @@ class StreamViewer(Panel[State]):
         topics: tuple[str, ...] = ("#",),
         history: Any = None,
         window_s: float | None = None,
+        baselines: Any = None,
+        flags: Any = None,
+        absolutes: bool | xr.Dataset = True,
+        author: str | None = None,
         label: str = "live traces",
     ) -> None:
-        self._source = source_of(source, history=history, topics=topics)
-        initial = State() if window_s is None else State(window_s=window_s)
-        if window_s is None and not self._source.live:
-            initial = State(window_s=whole_length_s(self._source))
+        self._source = supply(
+            source, history=history, topics=topics, baselines=baselines, absolutes=absolutes
+        )
+        self._flagging = flagging_of(flags, archive_of(self._source, history), author)
+        self._own_book = self._flagging is not None and self._flagging.book is not flags
+        initial = State(level="raw" if baselines is None else "adjusted")
+        if window_s is not None or not self._source.live:
+            initial = replace(initial, window_s=window_s or whole_length_s(self._source))
         self._older = Past(self._source)
         self._drawing: Drawing | None = None
         self._names: tuple[str, ...] = ()
+        self._targets: tuple[str, ...] = ()
+        self._marks: tuple[Mark, ...] = ()
+        self._both = False
         self._width_px = 1000
         super().__init__(initial, label)
         self._controls = Controls(self.change, self.undo, self.redo)
         self.children = [self._controls.box, self.bridge]
+        self._flag_controls: FlagControls | None = None
+        if self._flagging is not None:
+            self._flag_controls = FlagControls(self, self.flag_failed)
+            self.children = [*self.children, self._flag_controls.box]
         self.bridge.on("range", self._ranged).on("select", self._selected).on("resize", self._resized)
         self.bridge.on("reset", lambda _event: self.follow())
         self._source.reach(initial.window_s)
@@ -105,10 +137,10 @@ class StreamViewer(Panel[State]):
         """Samples of the marked interval, or of the window, side by side on one ``time``.
 
         One variable for each trace shown, as ``wic_lemi036_h``, NaN where an instrument has no sample, and
-        one with the arrival times of each instrument.
+        one with the arrival times of each instrument. What confirmed flags take out of adjusted data is NaN.
         """
         tracks = look(self._source, self._state, time.time_ns(), marked=True, past=self._older)
-        return in_window(tracks, self._state)
+        return in_window(self._flagged(tracks)[0], self._state)
 
     def summary(self) -> str:
         """What is shown, in words that stay the same while nothing is changed."""
@@ -116,9 +148,10 @@ class StreamViewer(Panel[State]):
         shown = [name for name in names if name not in state.hidden]
         how = "not live" if not self._source.live else "following" if state.until_ns is None else "paused"
         scale = "autoscale" if state.span is None else f"span {state.span:g}"
+        data = ", adjusted data" if state.level == "adjusted" else ""
         return (
             f"{len(shown)} of {len(names)} traces: {', '.join(shown) or 'none yet'}\n"
-            f"{state.axes} axes, {scale}, window {state.window_s:g} s, {how}"
+            f"{state.axes} axes, {scale}, window {state.window_s:g} s, {how}{data}{self._told_flags()}"
         )
 
     def code(self) -> str:
@@ -132,9 +165,11 @@ class StreamViewer(Panel[State]):
         return f"viewer.restore({chosen!r})"
 
     def close(self) -> None:
-        if "_source" in self.__dict__:  # ipywidgets closes what could not be made, too
+        if "_watchers" in self.__dict__:  # ipywidgets closes what could not be made, too
             self._source.stop()
             super().close()
+            if self._own_book and self._flagging is not None:
+                self._flagging.book.close()
 
     def __repr__(self) -> str:
         return f"<StreamViewer {self.bridge.label!r}>"
@@ -143,11 +178,19 @@ class StreamViewer(Panel[State]):
 
     def feed(self) -> list[tuple[Model, dict[str, Any]]]:
         now_ns = time.time_ns()
-        tracks = look(self._source, self._state, now_ns, past=self._older)
-        drawn = frame(self._state, tracks, self._source.condition(), now_ns, width_px=self._width_px)
-        names = tuple(trace_names(tracks))
-        if names != self._names:
-            self._names = names
+        tracks, marks = self._flagged(look(self._source, self._state, now_ns, past=self._older))
+        drawn = frame(
+            self._state,
+            tracks,
+            self._source.condition(),
+            now_ns,
+            width_px=self._width_px,
+            marks=marks,
+            word=self._flagging.word if self._flagging else "",
+        )
+        told = (tuple(trace_names(tracks)), tuple(targets(tracks)), marks, has_both_levels(self._source))
+        if told != (self._names, self._targets, self._marks, self._both):
+            self._names, self._targets, self._marks, self._both = told
             self.show_state()
         table = {"columns": list(COLUMNS), "rows": [list(row) for row in drawn.table]}
         self.bridge.tell(status={"level": drawn.level, "text": drawn.status}, table=table if tracks else None)
@@ -162,7 +205,11 @@ class StreamViewer(Panel[State]):
         super()._set(changes, drag=drag)
 
     def show_state(self) -> None:
-        self._controls.show(self._state, self._names)
+        self._controls.show(self._state, self._names, both=self._both)
+        if self._flag_controls is not None and self._flagging is not None:
+            book = self._flagging.book
+            steps = (book.can_undo, book.can_redo)
+            self._flag_controls.show(self._state, self._targets, self._marks, steps)
 
     def _tracks(self) -> tuple[Track, ...]:
         return look(self._source, self._state, time.time_ns())
@@ -181,7 +228,9 @@ class StreamViewer(Panel[State]):
             self.change(selection=None)
             return
         begin_ms, end_ms = sorted((marked["x0"], marked["x1"]))
-        self.change(selection=Selection(group, round(begin_ms * 1e6), round(end_ms * 1e6)))
+        selection = Selection(group, round(begin_ms * 1e6), round(end_ms * 1e6))
+        target = target_of_panel(event["on"], self._tracks())
+        self.change(selection=selection, target=target or self._state.target)
 
     def _resized(self, event: dict[str, Any]) -> None:
         self._width_px = max(100, round(event["width"]))
