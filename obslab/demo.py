@@ -5,8 +5,10 @@ connection to the supervisor; the system closes it when that process ends, howev
 the last lease the observatory stops. A second caller joins the one that runs.
 
     station WIC (replay of a storm, 30 times as fast) -> relay -+
-                                                                +-> broker -> collector -> archive
+                                                                +-> broker -> collector -> archive <- adjuster
     station PEA (simulated, over a satellite)         -> relay -+
+
+Both stations have an AUTODIF too; the adjuster writes WIC's adjusted data beside the raw, by an adopted baseline.
 
 A relay is a link that can be cut: ``start().cut("WIC")``, ``.restore("WIC")``.
 """

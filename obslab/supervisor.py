@@ -39,6 +39,10 @@ _STORM = ["--replay", "storm", "--begin", "2024-05-10T17:03:00Z", "--speed", "30
 _SATELLITE = ["--simulate", "--preset", "demo"]
 
 
+_ADJUSTED = ["--station", "WIC", "--instrument", "lemi036", "--follow"]
+_BASELINES = Path(__file__).parent / "data" / "baselines"
+
+
 class Observatory:
     """The child processes; each ends by itself when this process does, since it holds their input."""
 
@@ -64,13 +68,17 @@ class Observatory:
             "collector": ["collect", "--broker", self.broker.url, "--archive", str(self.archive)],
             "wic": self._station("WIC", *_STORM),
             "pea": self._station("PEA", *_SATELLITE),
+            "adjuster": ["archive", "adjust", str(self.archive), *_ADJUSTED],
         }
         self._run("collector")
         self._wait(lambda: bool((report := read_report(self.archive)) and report.connected), "the collector")
         self._run("wic")
         self._run("pea")
         with open_archive(self.archive) as archive:
-            self._wait(lambda: len(archive.streams()) == STREAMS, "samples of all instruments")
+            self._wait(lambda: len(archive.streams()) >= STREAMS, "samples of all instruments")
+            shutil.copytree(_BASELINES, self.archive / "baselines", dirs_exist_ok=True)
+            self._run("adjuster")
+            self._wait(lambda: len(archive.streams()) > STREAMS, "adjusted data")
 
     def keep(self) -> None:
         """Restart what died, after a pause: an error that repeats must not spin."""

@@ -239,7 +239,7 @@ def _made(
     for name in names:
         if _is_angle(dataset, name):
             columns[name] = within_turn(columns[name], dataset[name].values)
-    attrs = {**dataset.attrs, "samplerate": rate[0], "cadence_s": rate[1], "filter": how}
+    attrs = {**dataset.attrs, "samplerate": rate[0], "cadence_s": rate[1], "data_interval": how}
     return samples_schema(units).build(attrs, time=from_ns(time_ns), **columns)
 
 

@@ -44,7 +44,7 @@ def open_editor(lab, folder, request):
         "print(editor.state()['steps'], editor.selection.size)",
     ]
     with lab.show(show, *cells, name="editor.ipynb") as notebook:
-        notebook.page.set_viewport_size({"width": 1400, "height": 1300})
+        notebook.page.set_viewport_size({"width": 1400, "height": 1500})
         notebook.wait_for(f"() => {FIGURE}?.renderers[3].data_source.data.time?.length === 60", timeout_s=60)
         notebook.wait_idle()
         yield notebook
@@ -54,6 +54,16 @@ def open_editor(lab, folder, request):
 def editor(open_editor):
     yield open_editor
     assert open_editor.console_errors == []
+
+
+def place(notebook, panel, at_ns, y):
+    """Where on the page that is, in sight and drawn."""
+    notebook.wait_for(f"() => {VIEWS}[0].building === null && {VIEWS}[0].stale.size === 0")
+    notebook.find(".obslab-plot").evaluate("(plot) => plot.scrollIntoView({ block: 'center' })")
+    notebook.page.wait_for_timeout(300)  # JupyterLab may scroll, too
+    where = notebook.wait_for(PLACE, [panel, at_ns / 1e6, y])
+    assert 0 < where[1] < notebook.page.viewport_size["height"], where
+    return where
 
 
 def test_it_draws_five_panels_a_table_and_what_to_look_at(editor):
@@ -73,9 +83,8 @@ def test_a_step_is_pulled_and_the_curve_follows(editor):
     begin_ms = (STEP_NS - 21 * DAY_NS) / 1e6
     editor.wait_for(f"(ms) => ({STEP_MS})() === ms", begin_ms)
     editor.wait_idle()
-    editor.page.wait_for_timeout(500)
-    x, y = editor.wait_for(PLACE, ["h", begin_ms, 25])
-    to_x, _ = editor.wait_for(PLACE, ["h", STEP_NS / 1e6, 25])
+    x, y = place(editor, "h", STEP_NS - 21 * DAY_NS, 25)
+    to_x, _ = place(editor, "h", STEP_NS, 25)
     jump = editor.page.evaluate(JUMP)
     editor.page.mouse.move(x - 30, y)
     editor.page.mouse.move(x, y, steps=3)
@@ -100,8 +109,8 @@ def test_a_step_is_pulled_and_the_curve_follows(editor):
 
 
 def test_a_box_marks_spots_which_are_excluded_and_included(editor):
-    corners = [["h", (STEP_NS - 30 * DAY_NS) / 1e6, 19], ["h", (STEP_NS - 20 * DAY_NS) / 1e6, 24]]
-    first, last = (editor.wait_for(PLACE, corner) for corner in corners)
+    first = place(editor, "h", STEP_NS - 30 * DAY_NS, 19)
+    last = place(editor, "h", STEP_NS - 20 * DAY_NS, 24)
     editor.page.mouse.move(*first)
     editor.page.mouse.down()
     editor.page.mouse.move(*last, steps=5)

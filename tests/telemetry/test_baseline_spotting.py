@@ -70,7 +70,7 @@ def test_bases_put_back_give_the_absolute_measurement(frame, part):
 
 @pytest.mark.parametrize("frame", ["hez", "hdz", "xyz", "dif"])
 def test_errors_are_those_of_a_simulation(frame):
-    values = {"hez": [700.0, 900.0, -300.0], "dif": [5.0, -3.0, 20.0]}.get(frame, [100.0, 20.0, 50.0])
+    values = {"hez": [700.0, 9000.0, -300.0], "dif": [5.0, -3.0, 20.0]}.get(frame, [100.0, 20.0, 50.0])
     rng = np.random.default_rng(0)
     d, i, f = np.array([[30.0], [64.0], [48_000.0]]) + np.array(ERROR)[:, None] * rng.normal(size=(3, 4000))
     many = spots(absolute_table(np.full(4000, BEGIN), d, i, f), samples(values, frame))

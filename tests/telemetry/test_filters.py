@@ -187,7 +187,7 @@ def test_a_dataset_keeps_what_it_is_and_says_what_was_done():
         **given_.attrs,
         "samplerate": "min",
         "cadence_s": 60.0,
-        "filter": "filtered 1-minute (00:15-01:45), Gaussian",
+        "data_interval": "filtered 1-minute (00:15-01:45), Gaussian",
     }
     assert minutes.s.units == "nT"
     assert len(minutes.filter) <= 45, "what IAGA-2002's Data Interval Type can hold"
@@ -222,7 +222,7 @@ def test_an_hour_wants_54_of_its_60_minutes_and_is_centred():
     assert hours.time.values.astype(str).tolist() == [f"2024-05-10T0{n}:30:00.000000000" for n in (0, 1, 2)]
     there = np.arange(60)[~np.isnan(values[:60])]
     assert hours.h.values == pytest.approx([there.mean(), np.nan, 149.5], nan_ok=True)
-    assert (hours.samplerate, hours.cadence_s, hours.attrs["filter"]) == (
+    assert (hours.samplerate, hours.cadence_s, hours.attrs["data_interval"]) == (
         "hour",
         3600.0,
         "1-hour (00-59), mean of 1-minute",

@@ -338,7 +338,7 @@ def test_sheets_are_read_and_reduced_to_the_bases_that_magpy_finds(editors):
     # MagPy 2.0.2 of example6a.txt with example5.sec; it takes no variation within the measurement.
     expected = [25.430, 4.24991, -19.374]
     found = spots["base"].values[np.argmin(np.abs(spots["base"].values - expected).sum(axis=1))]
-    assert np.allclose(found, expected, atol=[0.5, 0.005, 0.5])
+    assert np.allclose(found, expected, atol=[0.01, 0.0005, 0.01])
     wait(lambda: "too few spots" in told(editor, "status")["text"])
 
 

@@ -14,8 +14,8 @@ from obslab.telemetry.sample import Meta, Stream
 class Arrivals:
     """Samples of one stream in order of arrival; ``bodies`` holds ``width`` bytes for each.
 
-    With ``revises`` another body for a known time is a new version of the sample, not a contradiction: what is
-    missing in it stays as it was, unless it is ``whole``, as a sample that was computed anew.
+    With ``revises`` another body for a known time is a new version of the sample, not a contradiction: what
+    is missing in it stays as it was, unless it is ``whole``, as a sample that was computed anew.
     """
 
     stream: Stream

@@ -60,8 +60,8 @@ class Source(Protocol):
 class Measures:
     """Of the streams that fit ``station``, ``instrument`` and ``samplerate``: all when none is given.
 
-    What was computed from other streams is asked for by its ``instrument``, as in ``lemi0001-adj``: nothing of
-    it travelled. Its gaps are judged up to its last sample, since nobody says when it is to be there.
+    What was computed from other streams is asked for by its ``instrument``, as in ``lemi0001-adj``: nothing
+    of it travelled. Its gaps are judged up to its last sample, since nobody says when it is to be there.
     Intervals are half-open, ``begin`` is else the first sample and ``end`` the present. What is younger than
     its grace is not judged (see ``targets.judged``).
     """
