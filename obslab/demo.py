@@ -8,7 +8,8 @@ the last lease the observatory stops. A second caller joins the one that runs.
                                                                 +-> broker -> collector -> archive <- adjuster
     station PEA (simulated, over a satellite)         -> relay -+
 
-Both stations have an AUTODIF too; the adjuster writes WIC's adjusted data beside the raw, by an adopted baseline.
+Both stations have an AUTODIF too. The adjuster writes WIC's adjusted data beside the raw, by an adopted
+baseline.
 
 A relay is a link that can be cut: ``start().cut("WIC")``, ``.restore("WIC")``.
 """

@@ -1,4 +1,4 @@
-"""How long it takes from sheets to adjusted data, on the storm of May 2024 and on years of simulated spots."""
+"""Times from sheets to adjusted data: on the storm of May 2024, and on years of simulated spot baselines."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def curves(**options):
 
 
 since_s = (spots.ndarray[0].astype("datetime64[ms]") - np.datetime64("1970-01-01", "ms")).astype(int) / 1000
-print(  # noqa: T201
+print(
     json.dumps(
         {
             "time_s": since_s.tolist(),

@@ -40,4 +40,4 @@ with contextlib.redirect_stdout(sys.stderr):
         )
         one = {name: float(result._get_column(key)[0]) for key, name in KEYS.items()}
         found.append({**one, "time": result._get_column("time")[0].isoformat()})
-print(json.dumps(found))  # noqa: T201
+print(json.dumps(found))

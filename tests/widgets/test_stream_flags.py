@@ -10,9 +10,9 @@ from obslab_widgets.stream_viewer.model import frame
 from obslab_widgets.stream_viewer.state import Selection, State
 from obslab_widgets.stream_viewer.tracks import look
 from small_station import wait
-from telemetry.spot_tables import absolute_table
 from telemetry import observatory
 from telemetry.observatory import DAY_NS, NOON, NS, baseline, seconds, truth
+from telemetry.spot_tables import absolute_table
 from widgets.fake_comm import use_fake_comms
 
 from obslab.errors import ConfigError, FlagError

@@ -34,7 +34,7 @@ def jumps(series: Series, threshold: float, window: int, least: float) -> Jumps:
     stays; and have no change half as large within a window of it, so it is no part of a storm. One across a
     gap must be higher than what the component changes in such a time.
     """
-    from scipy.ndimage import median_filter  # type: ignore[import-untyped]
+    from scipy.ndimage import median_filter
 
     values, count = series.values, series.values.size
     short = window // 6

@@ -53,7 +53,7 @@ def _candidates(
     padded: Floats, place: Places, edge: NDArray[np.bool_], threshold: float, longest: int, least: float
 ) -> Spikes:
     """The clearest runs that do not touch, in a padded series."""
-    from scipy.ndimage import median_filter  # type: ignore[import-untyped]
+    from scipy.ndimage import median_filter
 
     around = min(max(_AROUND, 8 * longest + 1), padded.size)
     own = place >= 0

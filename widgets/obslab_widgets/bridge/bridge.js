@@ -20,7 +20,15 @@ async function runScripts(scripts, version) {
   const { Bokeh } = globalThis;
   const bokeh = Bokeh.version === version ? Bokeh : Bokeh[version];
   mendLeak(bokeh);
+  mendHesitation(bokeh);
   return bokeh;
+}
+
+// After 0.3 s of rest BokehJS takes a mouse button for a long press, and pulls nothing any more. But people
+// aim before they pull a line, pages are slow now and then, and nothing here has a use for a long press.
+function mendHesitation(bokeh) {
+  const { UIGestures } = bokeh.require("core/ui_gestures");
+  if (UIGestures) UIGestures.press_threshold = 1e9; // ms
 }
 
 // A plot adds a listener to the visual viewport that BokehJS 3.9 never removes, so each plot ever shown

@@ -40,11 +40,11 @@ class Controls:
         self.axes = ipywidgets.ToggleButtons(options=["stacked", "common"], tooltips=[
             "each trace in a panel of its own", "traces of one unit together, from their medians"
         ])  # fmt: skip
-        self.axes.style.button_width = "80px"
+        self.axes.style.button_width = "74px"
         self.level = ipywidgets.ToggleButtons(options=[("raw", "raw"), ("adjusted", "adjusted")], tooltips=[
             "what the instruments recorded", "X, Y, Z by the adopted baselines, without what flags take out"
         ])  # fmt: skip
-        self.level.style.button_width = "80px"
+        self.level.style.button_width = "74px"
         self.level.layout.display = "none"
         self.fixed = ipywidgets.Checkbox(description="Fixed span", indent=False, layout=_wide("92px"))
         self.span = ipywidgets.BoundedFloatText(
@@ -64,7 +64,7 @@ class Controls:
             control.observe(self._chosen, "value")
         self.choose.observe(self._unfold, "value")
         row = [self.window, self.pause, self.level, self.axes, self.fixed, self.span, self.choose]
-        row += [self.undo, self.redo]
+        row.append(ipywidgets.HBox([self.undo, self.redo]))  # they wrap together
         layout = ipywidgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 6px")
         self.box = ipywidgets.VBox([ipywidgets.HBox(row, layout=layout), self.traces])
 

@@ -49,16 +49,22 @@ class FlagControls:
         self.withdraw = self._button("Withdraw", "times", "let these samples count", self._withdraw, "100px")
         self.undo = self._button("Undo flag", "undo", "take the last change back", doer.undo_flag, "100px")
         self.redo = self._button("Redo flag", "repeat", "do it again", doer.redo_flag, "100px")
+        self.told = ipywidgets.Label()
         self.target.observe(self._aimed, "value")
         self.list.observe(self._picked, "value")
-        top = _row([self.target, self.kind, self.reason, self.set, self.detect])
+        top = _row([self.target, self.kind, self.reason, self.set, self.detect, self.told])
         steps = ipywidgets.VBox([_row([self.confirm, self.withdraw]), _row([self.undo, self.redo])])
         steps.layout.flex = "0 0 auto"
         bottom = ipywidgets.HBox([self.list, steps], layout=ipywidgets.Layout(width="100%", grid_gap="6px"))
         self.box = ipywidgets.VBox([top, bottom])
 
     def show(
-        self, state: State, targets: Sequence[str], marks: Sequence[Mark], steps: tuple[bool, bool]
+        self,
+        state: State,
+        targets: Sequence[str],
+        marks: Sequence[Mark],
+        steps: tuple[bool, bool],
+        word: str,
     ) -> None:
         """Write what there is into the controls; ``steps``: is there something to undo, to redo?"""
         with self._lock:
@@ -73,6 +79,7 @@ class FlagControls:
                     chosen = set(self.list.value)
                     self.list.options = options
                     self.list.value = tuple(number for _, number in options if number in chosen)
+                _set(self.told, "value", word)
                 _set(self.undo, "disabled", not steps[0])
                 _set(self.redo, "disabled", not steps[1])
                 self._show_picked()

@@ -209,7 +209,8 @@ class StreamViewer(Panel[State], FlagActions):
         if self._flag_controls is not None and self._flagging is not None:
             book = self._flagging.book
             steps = (book.can_undo, book.can_redo)
-            self._flag_controls.show(self._state, self._targets, self._marks, steps)
+            word = self._flagging.word
+            self._flag_controls.show(self._state, self._targets, self._marks, steps, word)
 
     def _tracks(self) -> tuple[Track, ...]:
         return look(self._source, self._state, time.time_ns())
