@@ -77,6 +77,7 @@ viewer"""
         notebook.find("button >> text=/^Flag$/").click()
         notebook.wait_for(f"() => ({SHADES})()[1] === 1")  # confirmed: set by a person
         notebook.wait_for(STATUS, "flag 1 is set on WIC lemi036 sec")
+        notebook.find(".widget-label >> text=flag 1 is set").wait_for()
         stored = book.flags()
         assert (stored.author.values[0], stored.reason.values[0]) == ("ana", EVIL)
         begin_s = (stored.begin.values[0].astype("int64") - NOON) / NS
@@ -84,6 +85,9 @@ viewer"""
         missing = f"""() => [...{VIEW}.figures.find((one) => one.name === 'WIC lemi036-adj y')
           .renderers[0].data_source.data.value].filter(Number.isNaN).length"""
         notebook.wait_for(f"() => ({missing})() === 1")
+
+        page.mouse.move((first[0] + last[0]) / 2, first[1] + 15, steps=4)
+        page.locator(".bk-Tooltip").get_by_text(EVIL).first.wait_for()
 
         notebook.find("button >> text=Detect").click()
         notebook.wait_for(f"() => ({SHADES})()[0] === 1")  # proposed

@@ -1,4 +1,4 @@
-"""Simulated measurements, for tests and the demo: exact geometry of a theodolite with known errors."""
+"""Simulated measurements, for tests and the simulated AUTODIF: exact geometry, with known errors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,17 @@ _D_BY_HAND = {"up-east": 0, "up-west": 120, "down-east": 240, "down-west": 360}
 _I_BY_HAND = {"up-north": 780, "down-south": 900, "down-north": 1050, "up-south": 1170}
 _D_AUTOMATIC = {"up-east": 0, "down-west": 18, "down-east": 54, "up-west": 71}
 _I_AUTOMATIC = {"up-south": 165, "down-north": 183, "down-south": 222, "up-north": 235}
+
+LEAD_S = 83
+"""An AUTODIF begins this long before its first reading of the field, with the mark: Dourbes, 1 August 2020."""
+
+LASTING_S = LEAD_S + max(_I_AUTOMATIC.values())
+"""From an AUTODIF's first reading to its last."""
+
 _MARKS_BY_HAND = (("down", None), ("down", None), ("up", None), ("up", None)) * 2
-_MARKS_AUTOMATIC = (("up", -83), ("down", -38), ("up", 99), ("down", 126))
+_MARKS_AUTOMATIC = (("up", -LEAD_S), ("down", -38), ("up", 99), ("down", 126))
 _PAIR_S, _TILT_S, _TILT_DEG = 30, 60, 1 / 6
-_STOP_ARCSEC = 10.0  # an observer leaves the circle this near to no field and reads the rest
+_STOP_ARCSEC = {"residual": 10.0}  # an observer leaves the circle this near to no field and reads the rest
 _ROUNDS = 8  # of the secant method; more than double precision needs
 _ARCMIN = np.pi / 180 / 60
 
@@ -42,22 +49,28 @@ class Bench:
     offset_nt: float
 
     def shown_nt(self, time_ns: int, azimuth_deg: float, vertical_deg: float) -> float:
-        field = self.field(np.array([time_ns]))[0]
-        t, e_h, e_v = directions(np.radians([azimuth_deg]), np.radians([vertical_deg]))[:, 0]
-        return float(self.offset_nt + field @ (t + self.delta * e_h + self.epsilon * e_v))
+        return self._shown_nt(self._at(time_ns), azimuth_deg, vertical_deg)
 
     def null_azimuth(self, time_ns: int, position: str) -> float:
-        north, east, _ = self.field(np.array([time_ns]))[0]
+        field = self._at(time_ns)
         vertical = _level(position)
-        near = np.degrees(np.arctan2(east, north)) + (90.0 if position in ("up-east", "down-west") else 270.0)
-        return _null(lambda angle: self.shown_nt(time_ns, angle, vertical), near)
+        near = np.degrees(np.arctan2(field[1], field[0]))
+        near += 90.0 if position in ("up-east", "down-west") else 270.0
+        return _null(lambda angle: self._shown_nt(field, angle, vertical), near)
 
     def null_vertical(self, time_ns: int, position: str, azimuth_deg: float) -> float:
-        north, east, down = self.field(np.array([time_ns]))[0]
-        dip = np.degrees(np.arctan2(down, np.hypot(north, east)))
+        field = self._at(time_ns)
+        dip = np.degrees(np.arctan2(field[2], np.hypot(field[0], field[1])))
         near = (dip if _circle(position) == 0.0 else -dip) % 180.0
         near += 0.0 if position.startswith("up") else 180.0
-        return _null(lambda angle: self.shown_nt(time_ns, azimuth_deg, angle), near)
+        return _null(lambda angle: self._shown_nt(field, azimuth_deg, angle), near)
+
+    def _at(self, time_ns: int) -> Floats:
+        return np.asarray(self.field(np.array([time_ns]))[0])
+
+    def _shown_nt(self, field: Floats, azimuth_deg: float, vertical_deg: float) -> float:
+        t, e_h, e_v = directions(np.radians([azimuth_deg]), np.radians([vertical_deg]))[:, 0]
+        return float(self.offset_nt + field @ (t + self.delta * e_h + self.epsilon * e_v))
 
 
 def simulate(
@@ -69,6 +82,8 @@ def simulate(
     delta_arcmin: float = 0.0,
     epsilon_arcmin: float = 0.0,
     offset_nt: float = 0.0,
+    sighting_arcmin: float = 0.0,
+    stop_arcsec: float | None = None,
     noise_nt: float = 0.0,
     circle_noise_arcsec: float = 0.0,
     circle_zero_deg: float = 0.0,
@@ -77,21 +92,24 @@ def simulate(
 ) -> Measurement:
     """A measurement of ``field`` whose first reading of it is at ``begin``.
 
-    residual: in each position two readings, half a minute apart, with the circle within ten arc-seconds of no
-    field, and at the end the tilt; null: one reading in each position with the circle turned to no field;
-    autodif: that in the order and at the pace of an AUTODIF. ``noise_nt`` is of what the sensor shows in the
-    residual method, ``circle_noise_arcsec`` of every setting of a circle that is read, one sigma each;
-    ``circle_zero_deg`` is what the horizontal circle reads at geographic north.
+    residual: in each position two readings, half a minute apart, with the circle near no field, and at the end
+    the tilt; null: one reading in each position with the circle turned to no field; autodif: that in the order
+    and at the pace of an AUTODIF, with what its sensor still shows, to the pT. The circle is left within
+    ``stop_arcsec`` of no field: ten in the residual method unless given, else none. ``sighting_arcmin`` is the
+    collimation of what the mark is sighted with. ``noise_nt`` is of what the sensor shows,
+    ``circle_noise_arcsec`` of every setting of a circle that is read, one sigma each; ``circle_zero_deg`` is
+    what the horizontal circle reads at geographic north. An error of the vertical circle's zero is no other
+    than ``epsilon_arcmin``.
     """
     if method not in METHODS:
         raise SheetError(f"method {method!r} is none of {', '.join(METHODS)}", method=method)
     rng = rng or np.random.default_rng(0)
     bench = Bench(field, delta_arcmin * _ARCMIN, epsilon_arcmin * _ARCMIN, offset_nt)
     begin_ns, automatic = as_ns(begin), method == "autodif"
-    marks = _marks(begin_ns, azimuth_deg, automatic)
+    marks = _marks(begin_ns, azimuth_deg, sighting_arcmin / 60, automatic)
     for_d = _planned("declination", _D_AUTOMATIC if automatic else _D_BY_HAND, begin_ns)
     for_i = _planned("inclination", _I_AUTOMATIC if automatic else _I_BY_HAND, begin_ns)
-    stop = _STOP_ARCSEC / 3600 if method == "residual" else 0.0
+    stop = (_STOP_ARCSEC.get(method, 0.0) if stop_arcsec is None else stop_arcsec) / 3600
 
     for row in for_d:
         row["vertical_deg"] = _level(row["position"])
@@ -111,9 +129,12 @@ def simulate(
         tilt["time_ns"] += _TILT_S * NS_PER_S
         tilt["vertical_deg"] += _TILT_DEG
         fields[1] = np.concatenate([fields[1], tilt])
+    if method != "null":
         for rows in fields:
             shown = [bench.shown_nt(r["time_ns"], r["horizontal_deg"], r["vertical_deg"]) for r in rows]
             rows["residual_nt"] = shown + rng.normal(0.0, noise_nt, len(rows))
+            if automatic:
+                rows["residual_nt"] = np.round(rows["residual_nt"], 3)
 
     sigma_deg = circle_noise_arcsec / 3600
     marks["horizontal_deg"] += rng.normal(0.0, sigma_deg, len(marks))
@@ -134,13 +155,16 @@ def simulate(
     )
 
 
-def _marks(begin_ns: int, azimuth_deg: float, automatic: bool) -> Rows:
+def _marks(begin_ns: int, azimuth_deg: float, sighting_deg: float, automatic: bool) -> Rows:
     plan = _MARKS_AUTOMATIC if automatic else _MARKS_BY_HAND
     rows = np.zeros(len(plan), READING)
     rows["kind"], rows["vertical_deg"] = "mark", np.nan
     rows["position"] = [face for face, _ in plan]
     rows["time_ns"] = [NO_TIME_NS if s is None else begin_ns + s * NS_PER_S for _, s in plan]
-    rows["horizontal_deg"] = azimuth_deg + np.where(rows["position"] == "up", 0.0, 180.0)
+    # Turned over, the telescope looks past the mark on the other side.
+    rows["horizontal_deg"] = azimuth_deg + np.where(
+        rows["position"] == "up", sighting_deg, 180.0 - sighting_deg
+    )
     return rows
 
 

@@ -1,4 +1,4 @@
-"""A simulated AUTODIF: measures D and I a few times a day, by the geometry of a real one and with its errors.
+"""A simulated AUTODIF: measures D and I a few times a day, at the pace of a real one and with its errors.
 
 It stands on a pillar whose field is that of the station's variometer and a baseline, which is known here and
 which nobody downstream is told: what comes out of the whole chain can be compared with it.
@@ -7,15 +7,17 @@ which nobody downstream is told: what comes out of the whole chain can be compar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from obslab.errors import ConfigError
-from obslab.telemetry import codec
+from obslab.telemetry import autodif, codec
+from obslab.telemetry.absolutes.records import to_record
+from obslab.telemetry.absolutes.simulating import LASTING_S, LEAD_S, FieldOf, Floats, simulate
 from obslab.telemetry.sample import FORMAT, IRREGULAR, Clock, Meta, Stream, as_datetime
-from obslab.telemetry.station.theodolite import LASTING_S, Errors, Field, Floats, measured
 from obslab.times import NS_PER_DAY, as_ns
 
 INSTRUMENT = "autodif01"
@@ -31,37 +33,50 @@ TRUE_BASELINES = {"hez": (23.35, 3.6745, -21.35), "xyz": (12.0, -8.0, 15.0), "hd
 What the pillar has more than the variometer, by the components of that: H0 nT, D0 degrees, Z0 nT, or
 X0, Y0, Z0 nT. H = sqrt((H0 + h)^2 + e^2), D = D0 + atan2(e, H0 + h), Z = Z0 + z; the others are sums."""
 
+_measured = partial(
+    simulate,
+    method="autodif",
+    delta_arcmin=3.0,
+    epsilon_arcmin=-2.0,
+    offset_nt=4.0,
+    sighting_arcmin=1.5,
+    stop_arcsec=3.5,
+    noise_nt=0.05,
+    circle_noise_arcsec=5.0,
+    circle_zero_deg=12.345,
+)
+
 _NS = 1_000_000_000
-_LASTING_NS = round(LASTING_S * _NS)
+_LASTING_NS = LASTING_S * _NS
 _PURPOSE = 3  # keeps its random numbers apart from those of ``simulate``
 
 
 class Autodif:
-    """Measures once when the station begins, and then at the times of ``schedule``; hands out whole records.
+    """Measures twice when the station begins, and then at the times of ``schedule``; hands out whole records.
 
-    The first measurement ends as the station begins, so that nobody waits ten minutes for it. Times are the
-    station's; schedule and field are those of a clock that is ``shift_ns`` behind, as that of a recording
-    played today, and end at ``until_ns`` of that clock. The same seed and time give the same readings.
+    The first measurement ends as the station begins, so that nobody waits five minutes for D and I. Its
+    variometer need not have recorded then, as one that is replayed has not; the second, right from the
+    beginning, can be compared with it. Times are the station's; schedule and field are those of a clock that is
+    ``shift_ns`` behind, as that of a recording played today, and end at ``until_ns`` of that clock. The same
+    seed and time give the same readings.
     """
 
     def __init__(
         self,
         stream: Stream,
-        field: Field,
+        field: FieldOf,
         about: Meta,
         *,
         seed: int = 1,
         schedule: tuple[str, ...] = SCHEDULE,
         azimuth_deg: float = AZIMUTH_DEG,
-        errors: Errors | None = None,
         shift_ns: int = 0,
         until_ns: int | None = None,
     ) -> None:
         self.stream, self.shift_ns = stream, shift_ns
-        self._field, self._seed, self._errors = field, seed, errors or Errors()
+        self._field, self._seed = field, seed
         self._schedule, self._until_ns = schedule, until_ns
-        self._first_ns: int | None = None
-        self._after_ns = 0
+        self._begun_ns = self._after_ns = 0
         self._meta = Meta(
             format=FORMAT,
             valid_from=about.valid_from,
@@ -69,7 +84,7 @@ class Autodif:
             components=("d", "i"),
             units="deg",
             scale=1e-6,
-            delay_s=LASTING_S,
+            delay_s=float(LASTING_S),
             sensor="AUTODIF (simulated)",
             site=about.site,
             latitude_deg=about.latitude_deg,
@@ -79,15 +94,21 @@ class Autodif:
         )
 
     def begin(self, at_ns: int, earliest_ns: int = 0) -> None:
-        """The station begins: a first measurement, which ends now, but has no reading before ``earliest``."""
-        self._first_ns = max(at_ns - _LASTING_NS, earliest_ns) // _NS * _NS
+        """The station begins: a measurement that ends now, unless it began before ``earliest``, and one now."""
+        self._begun_ns = at_ns // _NS * _NS
+        before_ns = self._begun_ns - _LASTING_NS
+        self._after_ns = before_ns if before_ns >= earliest_ns else self._begun_ns
 
-    def resume(self, newest_ns: int | None, at_ns: int, earliest_ns: int = 0) -> None:
-        """The station goes on at ``at``, with what follows its newest measurement and is not over by then."""
+    def resume(self, newest_ns: int | None, at_ns: int, begun_ns: int, earliest_ns: int = 0) -> None:
+        """The station, begun at ``begun``, goes on at ``at``.
+
+        What follows are the measurements after its newest that are not over by then.
+        """
         if newest_ns is None:
-            self.begin(at_ns, earliest_ns)
+            self.begin(begun_ns if at_ns - begun_ns < _LASTING_NS else at_ns, earliest_ns)
         else:
-            self._first_ns, self._after_ns = None, max(newest_ns, at_ns - 2 * _LASTING_NS) + _LASTING_NS
+            self._begun_ns = begun_ns
+            self._after_ns = max(newest_ns, at_ns - 2 * _LASTING_NS) + _LASTING_NS
 
     def meta(self, clock: Clock) -> Meta:
         """In force from before the first measurement on."""
@@ -109,7 +130,7 @@ class Autodif:
         """The records of measurements that are over."""
         while (end_ns := self.next_ns()) is not None and end_ns <= now_ns:
             start_ns = end_ns - _LASTING_NS
-            self._first_ns, self._after_ns = None, end_ns
+            self._after_ns = end_ns
             yield self.stream.topic, start_ns, self._record(start_ns)
 
     def _record(self, start_ns: int) -> bytes:
@@ -117,12 +138,18 @@ class Autodif:
             np.random.Philox(key=(self._seed * 4 + _PURPOSE) & (2**64 - 1), counter=start_ns // _NS)
         )
         azimuth_deg = self._meta.azimuth_deg or 0.0
-        records = measured(self._field, start_ns - self.shift_ns, azimuth_deg, self._errors, rng)
-        return codec.encode(self.stream, self._meta, start_ns, records)
+        measurement = _measured(
+            lambda time_ns: self._field(time_ns - self.shift_ns),
+            start_ns + LEAD_S * _NS,
+            azimuth_deg=azimuth_deg,
+            rng=rng,
+        )
+        time_ns, body = to_record(measurement)
+        return codec.encode(self.stream, self._meta, time_ns, autodif.unpack(body))
 
     def _start_ns(self) -> int:
-        if self._first_ns is not None:
-            return self._first_ns
+        if self._after_ns in (self._begun_ns - _LASTING_NS, self._begun_ns):
+            return self._after_ns
         there_ns = self._after_ns - self.shift_ns
         midnight_ns = there_ns // NS_PER_DAY * NS_PER_DAY
         starts = [midnight_ns + day * NS_PER_DAY + at for day in (0, 1) for at in self._of_day()]
@@ -139,7 +166,7 @@ def stream_of(station: str) -> Stream:
 
 def of_recording(
     components: tuple[str, ...], time_ns: NDArray[np.int64], values: Floats, period_ns: int
-) -> Field:
+) -> FieldOf:
     """The field on the pillar beside a recorded variometer, which is played again and again.
 
     Between its samples, and where some are missing, it is interpolated. Raises ConfigError as ``on_pillar``.
@@ -147,12 +174,13 @@ def of_recording(
     known = np.isfinite(values).all(axis=1)
     if not known.any():
         raise ConfigError("absolute measurements cannot be simulated on a vector without a whole sample")
-    begin_ns, pillar_nt = int(time_ns[0]), on_pillar(components, values[known])
+    begin_ns = int(time_ns[0])
+    pillar_nt = np.ascontiguousarray(on_pillar(components, values[known]).T)  # np.interp copies what is not
     since_s = (time_ns[known] - begin_ns) / 1e9
 
     def field(at_ns: NDArray[np.int64]) -> Floats:
         at_s = (at_ns - begin_ns) % period_ns / 1e9
-        return np.stack([np.interp(at_s, since_s, column) for column in pillar_nt.T], axis=1)
+        return np.stack([np.interp(at_s, since_s, column) for column in pillar_nt], axis=1)
 
     return field
 

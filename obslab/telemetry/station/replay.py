@@ -194,7 +194,8 @@ class Replay:
         """Absolute measurements that follow those of the journal."""
         if self._autodif:
             earliest_ns = self._recording.begin_ns + self._shift_ns
-            self._autodif.resume(journal.newest_ns(self._autodif.stream.topic), at_ns, earliest_ns)
+            newest_ns = journal.newest_ns(self._autodif.stream.topic)
+            self._autodif.resume(newest_ns, at_ns, as_ns(self.clock.station), earliest_ns)
 
 
 def refuse_going_back(journal: Journal, stream: Stream, begin_ns: int) -> None:
