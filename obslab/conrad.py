@@ -74,7 +74,7 @@ def _absolutes(vector: list[Track]) -> Batch:
     about: Meta = vector[0].meta
     field = of_recording(about.components, time_ns, values, end_ns - begin_ns)
     theodolite = Autodif(stream_of(STATION), field, about, seed=2024, until_ns=end_ns)
-    theodolite.resume(begin_ns - NS_PER_DAY, begin_ns, begin_ns)
+    theodolite.resume(begin_ns - NS_PER_DAY, begin_ns)
     clock = Clock(about.valid_from, about.valid_from)
     meta = msgspec.structs.replace(theodolite.meta(clock), clock=None)
     sent = list(theodolite.due(end_ns))

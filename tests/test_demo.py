@@ -75,7 +75,7 @@ def test_demo_gives_samples_of_all_instruments_and_is_gone_after_the_last_lease(
         assert held.broker.startswith("mqtt://127.0.0.1:")
         assert home in held.archive.parents
         assert {stream.station for stream in archive.streams()} == {"WIC", "PEA"}
-        assert len(archive.streams()) == 6
+        assert len(archive.streams()) == 7
         components = {archive.metas(stream)[-1].components for stream in archive.streams()}
         assert components == {("h", "e", "z"), ("x", "y", "z"), ("f",), ("d", "i")}
         for station, d, i in (("WIC", 4.9, 64.4), ("PEA", -13.2, -69.5)):  # there at once, without a wait
@@ -103,7 +103,7 @@ def test_demo_gives_samples_of_all_instruments_and_is_gone_after_the_last_lease(
     wait(lambda: not any(map(lives, running)), "the end")
     assert demo.status() == {"running": False}
     with open_archive(held.archive) as archive:  # what was stored can still be read
-        assert len(archive.streams()) == 6
+        assert len(archive.streams()) == 7
 
 
 def test_processes_that_start_together_share_one_which_ends_when_the_last_is_killed(notebooks):
@@ -214,6 +214,8 @@ def test_a_link_that_was_cut_is_filled_again_when_it_is_mended():
         here.restore("wic")
         assert archive.wait_whole("WIC", timeout_s=60)
         assert archive.span(storm)[1] > newest[1]
+        measured = Stream("WIC", "autodif01", "abs")  # five minutes at 30 times the speed after its first
+        wait(lambda: len(archive.stored(measured, 0, 2**62)) >= 2, "the second measurement beside the storm")
 
 
 def test_a_station_the_demo_does_not_have_is_named():

@@ -97,6 +97,8 @@ def adjust(
     if follow and (day or begin or end):
         raise ConfigError("--follow goes on for ever; leave out --day, --begin and --end")
     open_archive(archive).close()  # there must be one, before a book of flags is made beside it
+    if baselines and not baselines.is_dir():
+        raise ConfigError(f"--baselines {baselines} is no folder; `obslab baseline adopt --folder` makes one")
     adopted = Baselines(baselines or archive / BASELINES)
     with FlagBook(archive, readonly=True) as flags:
         if follow:

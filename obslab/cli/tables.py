@@ -39,8 +39,9 @@ def interval(day: str | None, begin: str | None, end: str | None) -> tuple[int |
 def show(dataset: xr.Dataset, as_json: bool) -> None:
     """Print a table, a row for each place along its dimension."""
     names = [str(name) for name in dataset.variables]
-    if "stream" in names:
-        names.insert(0, names.pop(names.index("stream")))
+    for first in ("time", "stream"):
+        if first in names:
+            names.insert(0, names.pop(names.index(first)))
     columns = [[_plain(value) for value in dataset[name].values] for name in names]
     table = list(zip(*columns, strict=True))
     if as_json:
@@ -49,7 +50,8 @@ def show(dataset: xr.Dataset, as_json: bool) -> None:
     if not table:
         say("none")
         return
-    texts = [names, *([_text(value) for value in row] for row in table)]
+    fine = [dataset[name].attrs.get("units") in ("nT", "arcmin") for name in names]
+    texts = [names, *([_text(*cell) for cell in zip(row, fine, strict=True)] for row in table)]
     widths = [max(len(row[place]) for row in texts) for place in range(len(names))]
     right = [isinstance(value, int | float) for value in table[0]]
     for row in texts:
@@ -74,11 +76,14 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, fine: bool) -> str:
+    """A cell; of ``fine`` numbers two decimals count however large they are."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
+        if fine:
+            return f"{value:.2f}"
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
     return str(value)

@@ -7,29 +7,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from telemetry.makers import NS, T0_S, batch, vector_meta, wait_for
-from telemetry.test_autodif import ABS, meta, payload
+from telemetry.test_autodif import ABS, NOISE, meta, payload
 
+from obslab import conrad
 from obslab.config import broker_at
 from obslab.errors import NoStreamError, SheetError
 from obslab.telemetry import autodif, codec
 from obslab.telemetry.absolutes.measurement import NO_TIME_NS
 from obslab.telemetry.absolutes.records import measurements, of_record, to_record
 from obslab.telemetry.absolutes.reducing import reduce
+from obslab.telemetry.absolutes.simulating import LASTING_S
 from obslab.telemetry.archive.batch import Arrivals
+from obslab.telemetry.baseline import spots
 from obslab.telemetry.collect.collector import Collector
+from obslab.telemetry.collect.intake import Intake, Message
 from obslab.telemetry.datasets import samples_schema
 from obslab.telemetry.protocol import Unit
-from obslab.telemetry.sample import Stream
+from obslab.telemetry.sample import Stream, encode_meta
 from obslab.telemetry.station.autodif import TRUE_BASELINES
 from obslab.telemetry.station.journal import Journal
 from obslab.telemetry.station.liaison import Liaison
 from obslab.telemetry.station.publisher import Publisher
+from obslab.telemetry.station.recording import STORM, Recording
+from obslab.telemetry.station.replay import Replay
 from obslab.telemetry.station.run import Station
 from obslab.telemetry.station.simulate import Simulator, variometer_nt
-from obslab.telemetry.station.theodolite import Errors
-from obslab.times import from_ns
+from obslab.times import as_ns, from_ns
 
-BODY = payload(errors=Errors())[4:]
+BODY = payload(**NOISE)[4:]
 
 
 def one(body=BODY, **changes):
@@ -104,19 +109,19 @@ def test_bytes_that_are_no_measurement_are_named_with_stream_and_time(body, name
 
 
 def test_reduction_finds_the_theodolites_errors_and_gets_nearer_than_the_closed_form():
-    """60" from the null are 6 nT, which the residuals tell and the closed form does not hear."""
-    far = Errors(stop_arcsec=60.0, reading_arcsec=0.0, sensor_nt=0.0)
+    """Up to 60" from the null, 6 nT, which the residuals tell and the closed form does not hear."""
+    far = [payload(seed=seed, stop_arcsec=60.0)[4:] for seed in range(20)]
     scalar = samples_schema({"f": "nT"}).build(
         {"station": "PEA", "instrument": "gsm90001", "samplerate": "sec", "cadence_s": 1.0},
         time=from_ns((T0_S + np.arange(-60, 660)) * NS),
         f=np.full(720, 48_600.0),
     )
-    found = reduce([one(payload(errors=far, seed=seed)[4:]) for seed in range(20)], scalar=scalar)
+    found = reduce([one(body) for body in far], scalar=scalar)
     assert found.d.values == pytest.approx(np.full(20, 4.25), abs=3e-6)
     assert found.i.values == pytest.approx(np.full(20, 64.37), abs=3e-6)
     assert found.delta.values == pytest.approx(np.full(20, 3.0), abs=0.01)
-    closed = codec.unpack(meta(), b"".join(payload(errors=far, seed=seed)[4:] for seed in range(20)))[0]
-    assert closed[:, 0].std() > 20 / 3600
+    closed = codec.unpack(meta(), b"".join(far))[0]
+    assert closed[:, 0].std() > 10 / 3600  # 60" evenly to both sides, in four positions: 17"
 
 
 # ---- out of an archive
@@ -167,6 +172,25 @@ def test_what_is_no_measurement_is_left_out_and_told(archive, caplog):
 
 
 # ---- the whole way
+
+
+def test_the_second_measurement_beside_a_replay_is_one_that_a_baseline_can_be_made_of(archive):
+    """The first was over when the station began: there is D and I at once, but no variometer data for it."""
+    begin_ns = as_ns("2024-05-10T17:03Z")
+    storm, end_ns = Recording.read(STORM), begin_ns + LASTING_S * NS
+    replay = Replay(storm, begin_ns=begin_ns, wall_ns=begin_ns, shifted=False, absolutes=True)
+    known = [(stream.meta_topic, encode_meta([about])) for stream, about in replay.metas()]
+    sent = [(topic, payload) for topic, _, payload in replay.due(end_ns)]
+    archive.add(Intake({}).sort([Message(*message, end_ns) for message in known + sent]))
+    made = measurements(archive, "WIC")
+    assert [found.readings["time_ns"][0] - begin_ns for found in made] == [-LASTING_S * NS, 0]
+    vector, scalar = (archive.dataset("WIC", name) for name in (conrad.VECTOR, conrad.SCALAR))
+    found = reduce(made, vector, scalar, pier_difference_nt=conrad.PIER_DIFFERENCE_NT)
+    assert found.used.values.tolist() == [False, True]
+    spot = spots(found, vector, scalar, pier_difference_nt=conrad.PIER_DIFFERENCE_NT).isel(spot=1)
+    # Four times 3.5" of D, and 2.5" of I across 48.6 uT.
+    off = spot.base.values - TRUE_BASELINES["hez"]
+    assert (np.abs(off) < [2.5, 0.004, 2.5]).all()
 
 
 def test_a_simulated_station_sends_what_measurements_give_back(shared_broker, archive, tmp_path, client):

@@ -12,6 +12,8 @@ from telemetry.makers import NS, T0_S, batch
 
 from obslab.errors import CodecError, MetadataError
 from obslab.telemetry import autodif, bodies, codec
+from obslab.telemetry.absolutes.records import to_record
+from obslab.telemetry.absolutes.simulating import LASTING_S, LEAD_S, simulate
 from obslab.telemetry.archive.batch import Arrivals
 from obslab.telemetry.archive.chunk import decode, encode
 from obslab.telemetry.collect.intake import Intake, Message
@@ -19,11 +21,12 @@ from obslab.telemetry.live.ring import Ring
 from obslab.telemetry.pack import pack_payloads, unpack_payloads
 from obslab.telemetry.readings import Stored
 from obslab.telemetry.sample import FORMAT, Clock, Meta, Stream, as_datetime, encode_meta
-from obslab.telemetry.station.theodolite import Errors, measured
 
 ABS = Stream("PEA", "autodif01", "abs")
 AZIMUTH_DEG = 251.372
-EXACT = Errors(stop_arcsec=0.0, reading_arcsec=0.0, sensor_nt=0.0)
+ERRORS = {"delta_arcmin": 3.0, "epsilon_arcmin": -2.0, "offset_nt": 4.0, "sighting_arcmin": 1.5}
+STOP_ARCSEC = 3.5  # evenly to both sides: 2" one sigma
+NOISE = {"stop_arcsec": STOP_ARCSEC, "circle_noise_arcsec": 5.0, "noise_nt": 0.05}
 
 
 def meta(**changes):
@@ -39,14 +42,26 @@ def records(horizontal, vertical, n=1):
 
 
 def field(d_deg, i_deg, f_nt=48_600.0):
-    """A field that does not vary, as ``measured`` takes it."""
+    """A field that does not vary, as ``simulate`` takes it."""
     d, i = math.radians(d_deg), math.radians(i_deg)
     vector = f_nt * np.array([math.cos(i) * math.cos(d), math.cos(i) * math.sin(d), math.sin(i)])
     return lambda time_ns: np.tile(vector, (time_ns.size, 1))
 
 
-def measurement(d_deg=4.25, i_deg=64.37, errors=EXACT, seed=1, azimuth_deg=AZIMUTH_DEG):
-    return measured(field(d_deg, i_deg), T0_S * NS, azimuth_deg, errors, np.random.default_rng(seed))
+def measurement(d_deg=4.25, i_deg=64.37, seed=1, azimuth_deg=AZIMUTH_DEG, **noise):
+    """The record of a theodolite with ``ERRORS``, whose circles begin at north."""
+    made = simulate(
+        field(d_deg, i_deg),
+        (T0_S + LEAD_S) * NS,
+        method="autodif",
+        azimuth_deg=azimuth_deg,
+        rng=np.random.default_rng(seed),
+        **ERRORS,
+        **noise,
+    )
+    time_ns, body = to_record(made)
+    assert time_ns == T0_S * NS
+    return replace(autodif.unpack(body), quality=np.full((1, 12), 100, np.uint8))
 
 
 def payload(second=T0_S, **options):
@@ -135,7 +150,7 @@ def test_closed_form_gives_the_angles_of_readings_written_down_by_hand():
 def test_errors_of_the_theodolite_drop_out_wherever_its_circle_begins(
     d_deg, i_deg, azimuth_deg, zero_deg, seed
 ):
-    """Simulated by the exact geometry, with 3' and 2' of collimation, 20" of index and 4 nT of offset."""
+    """Simulated by the exact geometry, with 3' and 2' of collimation and 4 nT of offset."""
     one = measurement(d_deg, i_deg, azimuth_deg=azimuth_deg, seed=seed)
     one = autodif.unpack(autodif.pack(replace(one, horizontal_deg=one.horizontal_deg + zero_deg)))
     d, i = autodif.declination_inclination(one, azimuth_deg)
@@ -147,8 +162,7 @@ def test_errors_of_the_theodolite_drop_out_wherever_its_circle_begins(
 
 def test_noise_of_the_readings_becomes_that_of_their_means():
     found = [
-        autodif.declination_inclination(measurement(errors=Errors(), seed=seed), AZIMUTH_DEG)
-        for seed in range(400)
+        autodif.declination_inclination(measurement(seed=seed, **NOISE), AZIMUTH_DEG) for seed in range(400)
     ]
     d, i = (3600 * np.array(column)[:, 0] for column in zip(*found, strict=True))
     # 5" of reading and 2" of stopping in each of four positions, 5" in each of four sightings.
@@ -158,14 +172,18 @@ def test_noise_of_the_readings_becomes_that_of_their_means():
 
 
 def test_residual_is_what_the_sensor_shows_where_it_stopped():
-    """At 2" from the null of 21 uT across: 0.2 nT; so a reduction can make good for it."""
-    one = measurement(errors=replace(EXACT, stop_arcsec=60.0))
-    exact = measurement(errors=EXACT)
+    """At 60" from the null of 21 uT across: 6 nT; so a reduction can make good for it."""
+    one = measurement(stop_arcsec=60.0)
+    exact = measurement()
     off_rad = np.radians(one.horizontal_deg - exact.horizontal_deg)[0, 2:6]
     level_nt = 48_600 * math.cos(math.radians(64.37))
-    assert one.residual_nt[0, 2:6] == pytest.approx(level_nt * off_rad * [-1, 1, -1, 1], rel=1e-3)
+    assert one.residual_nt[0, 2:6] == pytest.approx(
+        level_nt * off_rad * [-1, 1, -1, 1], abs=0.002
+    )  # 6 nT to 1e-4, and a pT
     assert np.abs(exact.residual_nt[0, [2, 3, 4, 5, 8, 9, 10, 11]]).max() < 1e-9
     assert np.isnan(exact.residual_nt[0, [0, 1, 6, 7]]).all()
+    up, down = exact.horizontal_deg[0, [0, 6]], exact.horizontal_deg[0, [1, 7]]
+    assert up - down - 180 == pytest.approx([3 / 60] * 2, abs=2e-6)  # twice the sighting's 1.5'
 
 
 def test_a_missing_reading_costs_only_what_needs_it():
@@ -209,7 +227,7 @@ def test_metadata_that_are_none_of_a_measurement_are_refused(change, named):
 
 # ---- on the way in
 
-NOW_NS = (T0_S + 560) * NS
+NOW_NS = (T0_S + LASTING_S + 10) * NS
 KNOWN = {ABS.meta_topic: (meta(),)}
 
 
@@ -218,13 +236,15 @@ def sorted_in(*payloads, at_ns=NOW_NS, topic=ABS.topic, metas=None):
 
 
 def test_a_record_is_late_by_its_last_reading_not_by_its_key():
-    """The key is 550 s before the last reading: without that every record would be late."""
+    """The key is five minutes before the last reading: without that every record would be late."""
     assert sorted_in(payload()).arrivals[0].late.tolist() == [False]
     assert sorted_in(payload(), at_ns=NOW_NS + 30 * NS).arrivals[0].late.tolist() == [True]
     # Ten times as fast, the same ten seconds are a second of the network.
     clock = Clock(as_datetime(T0_S * NS), as_datetime(T0_S * NS), 10.0)
     fast = {ABS.meta_topic: (meta(clock=clock),)}
-    assert sorted_in(payload(), at_ns=T0_S * NS + 56 * NS, metas=fast).arrivals[0].late.tolist() == [False]
+    assert sorted_in(payload(), at_ns=T0_S * NS + (LASTING_S + 10) * NS // 10, metas=fast).arrivals[
+        0
+    ].late.tolist() == [False]
 
 
 def swapped(first, second):
@@ -279,13 +299,13 @@ TIMES_S = [DAY_S + 60 * minute for minute in (130, 400, 625, 950, 1275)]
 def stored(seconds=TIMES_S, **options):
     payloads = [payload(second, seed=number, **options) for number, second in enumerate(seconds)]
     time_ns, flat = codec.split(ABS, meta(), payloads)
-    came_ns = time_ns + 551 * NS
+    came_ns = time_ns + (LASTING_S + 1) * NS
     return payloads, Arrivals(ABS, time_ns, came_ns, 192, flat, np.zeros(len(seconds), bool))
 
 
 def test_a_day_of_records_survives_sealing_and_is_read_eagerly_and_lazily(archive):
     payloads, arrivals = stored()
-    schedule = meta(schedule=("02:10", "06:40", "10:25", "15:50", "21:15"), delay_s=550.0)
+    schedule = meta(schedule=("02:10", "06:40", "10:25", "15:50", "21:15"), delay_s=float(LASTING_S))
     archive.add(batch(arrivals, metas={ABS.meta_topic: (schedule,)}))
     before = archive.dataset("PEA", "autodif01")
     assert archive.seal((DAY_S + 10 * 86_400) * NS, settle_s=0) == 1
@@ -302,7 +322,7 @@ def test_a_day_of_records_survives_sealing_and_is_read_eagerly_and_lazily(archiv
     assert archive.gaps("PEA", **asked).sizes["gap"] == 0
     assert archive.completeness("PEA", by="day", **asked).present.values.tolist() == [5]
     late = archive.latency("PEA", window="all", **asked).isel(window=0)
-    assert (float(late.delay_s), float(late.transport_p50_s)) == pytest.approx((550.0, 1.0), rel=0.03)
+    assert (float(late.delay_s), float(late.transport_p50_s)) == pytest.approx((LASTING_S, 1.0), rel=0.03)
     assert archive.wait_whole("PEA", "2024-05-10T20:00Z", timeout_s=0.1)  # none before 21:15 is no gap
     assert archive.ages("PEA").sizes["stream"] == 1
 
@@ -337,7 +357,7 @@ def test_a_revised_record_is_replaced_whole():
 def test_the_same_record_twice_is_one_and_another_a_contradiction(archive):
     archive.add(batch(stored(TIMES_S[:1])[1], metas=KNOWN))
     assert archive.add(batch(stored(TIMES_S[:1])[1]))["duplicate"] == 1
-    other = replace(stored(TIMES_S[:1])[1], bodies=payload(seed=99, errors=Errors())[4:])
+    other = replace(stored(TIMES_S[:1])[1], bodies=payload(seed=99, **NOISE)[4:])
     assert archive.add(batch(other))["contradiction"] == 1
 
 

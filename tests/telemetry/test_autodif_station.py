@@ -10,6 +10,7 @@ from telemetry.makers import NS, T0_S
 
 from obslab.errors import ConfigError
 from obslab.telemetry import autodif, codec
+from obslab.telemetry.absolutes.simulating import LASTING_S
 from obslab.telemetry.sample import Stream, as_datetime
 from obslab.telemetry.station.autodif import (
     AZIMUTH_DEG,
@@ -30,7 +31,7 @@ from obslab.times import NS_PER_DAY, as_ns, iso
 
 PEA, WIC = stream_of("PEA"), stream_of("WIC")
 DAY_NS = as_ns("2024-05-10")
-LASTING_NS = 550 * NS
+LASTING_NS = LASTING_S * NS
 SIGMA_DEG = np.array([3.7, 2.7]) / 3600  # of D and I: 5" of reading and 2" of stopping, four of each
 OPTIONS = {"replay": None, "simulate": False, "station": None, "instruments": [], "speed": 1.0}
 OPTIONS |= {"time": "original", "begin": None, "loop": False, "seed": 1}
@@ -76,26 +77,27 @@ def measured(payloads, azimuth_deg=AZIMUTH_DEG):
 # ---- when
 
 
-def test_it_measures_once_as_the_station_begins_and_then_by_its_schedule():
+def test_it_measures_before_and_after_the_station_begins_and_then_by_its_schedule():
     begin_ns = DAY_NS + 9 * 3600 * NS
     found = [at for at, _ in records(simulator(begin_ns), begin_ns + 2 * NS_PER_DAY)]
     clock = [iso(at, 0)[11:16] for at in found]
-    assert clock == ["08:50", *SCHEDULE[2:], *SCHEDULE, *SCHEDULE[:2]]
+    assert clock == ["08:54", "09:00", *SCHEDULE[2:], *SCHEDULE, *SCHEDULE[:2]]
     assert found[0] == begin_ns - LASTING_NS  # so it is there at once
-    steps = np.diff(found[1:6])
+    assert found[1] == begin_ns  # so the variometer has the field of all its readings
+    steps = np.diff(found[2:7])
     assert len(set(steps.tolist())) > 2  # unevenly spaced, five a day
 
 
 def test_a_record_is_handed_out_after_its_last_reading():
     device = simulator()
-    records(device, device.next_ns())
+    records(device, DAY_NS + 10 * 3600 * NS)
     start_ns = DAY_NS + (10 * 60 + 25) * 60 * NS
     assert records(device, start_ns + LASTING_NS - 1) == []
     ((at, payload),) = records(device, start_ns + LASTING_NS)
     assert at == start_ns
     meta = device.metas()[2][1]
     assert codec.completed(meta, np.array([at]), payload[4:]).tolist() == [at + LASTING_NS]
-    assert meta.delay_s == 550.0
+    assert meta.delay_s == LASTING_S == 318
 
 
 def test_metadata_hold_from_before_the_first_record_on():
@@ -155,12 +157,12 @@ def test_replay_measures_beside_the_recorded_storm():
     payloads = records(replay, 2**62, WIC)
     assert [iso(at, 0)[:16] for at, _ in payloads] == [
         f"2024-05-10T{clock}" for clock in ("00:00", *SCHEDULE)
-    ]  # the first has no reading before the recording begins, the last ends before its end
+    ]  # none has a reading before the recording begins, the last ends before its end
     track = storm.tracks[0]
     found = measured([payload for _, payload in payloads])
     for (at, _), met in zip(payloads, found, strict=True):
-        for offset, column in ((175, 0), (475, 1)):
-            window = (track.time_ns >= at + (offset - 80) * NS) & (track.time_ns <= at + (offset + 80) * NS)
+        for offset, column in ((118, 0), (283, 1)):  # the middle of those for D, for I
+            window = (track.time_ns >= at + (offset - 40) * NS) & (track.time_ns <= at + (offset + 40) * NS)
             truth = angles(on_pillar(("h", "e", "z"), track.values[window]))[:, column]
             # In a storm the field of the four readings is not that of the whole window: it lies within it.
             assert truth.min() - 4 * SIGMA_DEG[column] < met[column] < truth.max() + 4 * SIGMA_DEG[column]
@@ -181,12 +183,12 @@ def test_restart_measures_nothing_twice_and_nothing_differently(tmp_path, monkey
     begin_ns = DAY_NS + 9 * 3600 * NS
     whole = records(simulator(begin_ns), begin_ns + NS_PER_DAY)
     journal = Journal(tmp_path / "j")
-    for hours in (0, 1, 1.5, 1.6, 6.9, 13, 24):
+    for hours in (0, 0.01, 1, 1.45, 1.55, 6.9, 13, 24):
         now_ns = begin_ns + round(hours * 3600) * NS
         monkeypatch.setattr("obslab.telemetry.station.simulate.time.time_ns", lambda now_ns=now_ns: now_ns)
         device = Simulator(wall_ns=now_ns, absolutes=True)
         device.resume(journal)
-        kept = records(device, now_ns + 600 * NS)
+        kept = records(device, now_ns + (30 if hours == 0 else 600) * NS)
         # It ran for ten minutes only, so what it measured in between is not made up.
         journal.append([(PEA.topic, at, payload) for at, payload in kept])
         journal.append([(device.vector.topic, now_ns, b"")])
@@ -195,8 +197,8 @@ def test_restart_measures_nothing_twice_and_nothing_differently(tmp_path, monkey
     stored = [(one.time_ns, one.payload) for one in journal.between(PEA.topic, 0, 2**62, 100)]
     journal.close()
     assert set(stored) <= set(whole)
-    # 10:25 lasts to 10:34: the run at 10:30 hands it out, and that at 10:36 does not again.
-    assert [iso(at, 0)[11:16] for at, _ in stored] == ["08:50", "10:25", "15:50"]
+    # 10:25 lasts to 10:30: the run at 10:27 hands it out, and that at 10:33 does not again.
+    assert [iso(at, 0)[11:16] for at, _ in stored] == ["08:54", "09:00", "10:25", "15:50"]
 
 
 @pytest.mark.parametrize("loop", [False, True])
@@ -216,13 +218,13 @@ def test_replay_goes_on_after_a_restart_with_what_was_missed(tmp_path, loop):
 
     with_breaks = []
     journal = Journal(tmp_path / "a")
-    for upto_s in (60, 3000, 3000, 40_000):
+    for upto_s in (60, 120, 3000, 3000, 40_000):
         with_breaks += run(journal, upto_s)
     journal.close()
     journal = Journal(tmp_path / "b")
     assert with_breaks == run(journal, 40_000)
     journal.close()
-    assert len(with_breaks) == 4  # as it begins, and at 06:40, 10:25, 15:50 of the recording
+    assert len(with_breaks) == 5  # before and after it begins, and at 06:40, 10:25, 15:50 of the recording
 
 
 def test_loop_goes_on_measuring_by_the_recordings_time_of_day():
@@ -235,7 +237,7 @@ def test_loop_goes_on_measuring_by_the_recordings_time_of_day():
         upto_ns = as_ns("2024-05-10T20:00Z") + hour * 3600 * NS
         found += [at for topic, at, _ in replay.due(upto_ns) if topic == WIC.topic]
     clock = [iso(at, 0)[8:16] for at in found]
-    assert clock == ["10T19:50", "10T21:15", *(f"11T{at}" for at in SCHEDULE)]
+    assert clock == ["10T19:54", "10T20:00", "10T21:15", *(f"11T{at}" for at in SCHEDULE)]
     assert {meta.clock.recorded for _, meta in replay.metas()} == {as_datetime(DAY_NS)}
 
 
@@ -243,7 +245,7 @@ def test_shifted_replay_says_its_schedule_by_the_stations_clock():
     storm, wall_ns = Recording.read(STORM), as_ns("2026-01-01T12:00:40Z")
     begin_ns = as_ns("2024-05-10T17:03Z")
     replay = Replay(storm, begin_ns=begin_ns, wall_ns=wall_ns, loop=True, absolutes=True)
-    first, second = itertools.islice(records(replay, wall_ns + 5 * 3600 * NS, WIC), 2)
+    first, _, second = itertools.islice(records(replay, wall_ns + 5 * 3600 * NS, WIC), 3)
     assert first[0] == wall_ns - LASTING_NS
     assert second[0] - wall_ns == as_ns("2024-05-10T21:15Z") - begin_ns
     meta = replay.metas()[-1][1]
@@ -328,4 +330,4 @@ def test_an_autodif_needs_no_station():
     meta = Recording.read(STORM).tracks[0].meta
     alone = Autodif(WIC, lambda time_ns: np.tile([21_000.0, 1_500.0, 43_700.0], (time_ns.size, 1)), meta)
     alone.begin(T0_S * NS)
-    assert len(list(alone.due((T0_S + 4 * 86_400) * NS))) == 21
+    assert len(list(alone.due((T0_S + 4 * 86_400) * NS))) == 22

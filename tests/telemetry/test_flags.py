@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from obslab import storm
+from obslab import conrad
 from obslab.errors import FlagError, ObslabError, TableError, TopicError
 from obslab.telemetry.datasets import FLAGS, samples_schema
 from obslab.telemetry.flags import FlagBook, find_spikes, find_steps, masked
@@ -31,7 +31,7 @@ def samples(values, *, time=None, instrument="lemi036", unit="nT"):
 @pytest.fixture(scope="module")
 def day():
     """H, E, Z and the scalar F of the storm's first day."""
-    vector, scalar = storm.day("2024-05-10").tracks
+    vector, scalar = conrad.day("2024-05-10").tracks
     return dict(zip("hez", vector.values.T, strict=True)) | {"f": scalar.values[:, 0]}
 
 
@@ -59,7 +59,7 @@ def test_the_storm_has_no_spikes(day):
 
 @pytest.mark.parametrize("date", ["2024-05-09", "2024-05-11", "2024-05-12"])
 def test_false_alarms_in_the_other_days_are_few(date):
-    values = dict(zip("hez", storm.day(date).tracks[0].values.T, strict=True))
+    values = dict(zip("hez", conrad.day(date).tracks[0].values.T, strict=True))
     # 4 of 777,600 samples were measured, all in swings of the storm.
     assert find_spikes(samples(values)).sizes["flag"] <= 2
 

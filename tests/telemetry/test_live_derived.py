@@ -8,7 +8,7 @@ from telemetry import observatory
 from telemetry.makers import wait_for
 from telemetry.observatory import ADJ, DAY_NS, GP20, LEMI, NOON, NS, PIER_NT, baseline, seconds, truth
 
-from obslab import storm
+from obslab import conrad
 from obslab.telemetry.baseline.folder import Baselines
 from obslab.telemetry.datasets import samples_dataset, samples_schema
 from obslab.telemetry.live.derived import DerivedSource
@@ -95,7 +95,7 @@ def test_history_comes_when_the_window_grows(archive, follow):
 
 def test_without_a_baseline_delta_f_is_of_the_raw_field_and_its_median_is_known(archive, follow):
     """The median of S - F(H, E, Z) in the storm is -11.7 nT (the research note on these data)."""
-    vector, scalar = storm.day("2024-05-10").tracks
+    vector, scalar = conrad.day("2024-05-10").tracks
     datasets = [
         samples_schema(dict.fromkeys(names, "nT")).build(
             {"station": "WIC", "instrument": track.stream.instrument, "samplerate": "sec"},

@@ -15,6 +15,7 @@ from obslab_widgets.stream_viewer.tracks import look, whole_length_s
 from widgets.observatory import DAY_NS, LEMI, NS, fill
 
 from obslab.telemetry import codec
+from obslab.telemetry.absolutes.simulating import LASTING_S
 from obslab.telemetry.archive.batch import Arrivals, Batch
 from obslab.telemetry.archive.store import open_archive
 from obslab.telemetry.live.sources import source_of
@@ -39,7 +40,7 @@ def path(tmp_path_factory):
     sent = list(device.due(END_NS))
     meta = msgspec.structs.replace(device.meta(CLOCK), valid_from=as_datetime(0), clock=None)
     time_ns, bodies = codec.split(ABS, meta, [payload for _, _, payload in sent])
-    arrivals = Arrivals(ABS, time_ns, time_ns + 551 * NS, 192, bodies, np.zeros(len(sent), bool))
+    arrivals = Arrivals(ABS, time_ns, time_ns + (LASTING_S + 1) * NS, 192, bodies, np.zeros(len(sent), bool))
     with open_archive(path, write=True) as archive:
         archive.add(Batch(arrivals=[arrivals], metas={ABS.meta_topic: (meta,)}))
     return path
@@ -74,7 +75,7 @@ def test_the_minutes_that_a_measurement_takes_are_no_lag(archive):
     source = source_of(archive)
     source.reach(2 * 86_400.0)
     newest_ns = archive.span(ABS)[1]
-    tracks = look(source, State(), newest_ns + 552 * NS)
+    tracks = look(source, State(), newest_ns + (LASTING_S + 2) * NS)
     lag_s = next(track.lag_s for track in tracks if track.readings.stream == ABS)
     assert lag_s == pytest.approx(1.0)
 

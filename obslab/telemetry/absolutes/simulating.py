@@ -26,7 +26,7 @@ _D_AUTOMATIC = {"up-east": 0, "down-west": 18, "down-east": 54, "up-west": 71}
 _I_AUTOMATIC = {"up-south": 165, "down-north": 183, "down-south": 222, "up-north": 235}
 
 LEAD_S = 83
-"""An AUTODIF begins this long before its first reading of the field, with the mark: Dourbes, 1 August 2020."""
+"""An AUTODIF sights its mark this long before it first reads the field: Dourbes, 1 August 2020."""
 
 LASTING_S = LEAD_S + max(_I_AUTOMATIC.values())
 """From an AUTODIF's first reading to its last."""
@@ -92,14 +92,14 @@ def simulate(
 ) -> Measurement:
     """A measurement of ``field`` whose first reading of it is at ``begin``.
 
-    residual: in each position two readings, half a minute apart, with the circle near no field, and at the end
-    the tilt; null: one reading in each position with the circle turned to no field; autodif: that in the order
-    and at the pace of an AUTODIF, with what its sensor still shows, to the pT. The circle is left within
-    ``stop_arcsec`` of no field: ten in the residual method unless given, else none. ``sighting_arcmin`` is the
-    collimation of what the mark is sighted with. ``noise_nt`` is of what the sensor shows,
-    ``circle_noise_arcsec`` of every setting of a circle that is read, one sigma each; ``circle_zero_deg`` is
-    what the horizontal circle reads at geographic north. An error of the vertical circle's zero is no other
-    than ``epsilon_arcmin``.
+    residual: in each position two readings, half a minute apart, with the circle near no field, and at the
+    end the tilt; null: one reading in each position with the circle turned to no field; autodif: that in the
+    order and at the pace of an AUTODIF, with what its sensor still shows, to the pT. The circle is left
+    within ``stop_arcsec`` of no field: ten in the residual method unless given, else none.
+    ``sighting_arcmin`` is the collimation of what the mark is sighted with. ``noise_nt`` is of what the
+    sensor shows, ``circle_noise_arcsec`` of every setting of a circle that is read, one sigma each;
+    ``circle_zero_deg`` is what the horizontal circle reads at geographic north. An error of the vertical
+    circle's zero does what ``epsilon_arcmin`` does.
     """
     if method not in METHODS:
         raise SheetError(f"method {method!r} is none of {', '.join(METHODS)}", method=method)
@@ -158,7 +158,7 @@ def simulate(
 def _marks(begin_ns: int, azimuth_deg: float, sighting_deg: float, automatic: bool) -> Rows:
     plan = _MARKS_AUTOMATIC if automatic else _MARKS_BY_HAND
     rows = np.zeros(len(plan), READING)
-    rows["kind"], rows["vertical_deg"] = "mark", np.nan
+    rows["kind"], rows["vertical_deg"], rows["residual_nt"] = "mark", np.nan, np.nan
     rows["position"] = [face for face, _ in plan]
     rows["time_ns"] = [NO_TIME_NS if s is None else begin_ns + s * NS_PER_S for _, s in plan]
     # Turned over, the telescope looks past the mark on the other side.

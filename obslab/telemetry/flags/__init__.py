@@ -1,6 +1,8 @@
 """Samples that are not the field's doing: found by a detector, confirmed or withdrawn by a person.
 
-spikes, steps -> book -> masked
+series -> spikes, jumps -> detect   what a program finds
+entry -> pages -> book              what a person makes of it
+masking                             what that does
 """
 
 from obslab.telemetry.flags.book import FlagBook

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from obslab.errors import FlagError
-from obslab.telemetry.flags.pages import KINDS, Change, Entry, Pages
+from obslab.telemetry.flags.entry import Entry, checked, named, same_thing
+from obslab.telemetry.flags.pages import Change, Pages
 from obslab.telemetry.sample import Stream
 from obslab.times import Instant, as_ns, from_ns
 
@@ -62,7 +63,7 @@ class FlagBook:
         """
         if state not in LIVE:
             raise FlagError(f"a flag begins as {' or '.join(LIVE)}, not {state!r}")
-        entry = _checked(str(stream), component, as_ns(begin), as_ns(end), kind, size, author, reason)
+        entry = checked(str(stream), component, as_ns(begin), as_ns(end), kind, size, author, reason)
         return self._add([entry], state)[0]
 
     def propose(self, flags: xr.Dataset, author: str = "") -> list[int]:
@@ -73,7 +74,7 @@ class FlagBook:
         """
         entries: list[Entry] = []
         for row in _rows(flags):
-            entry = _checked(
+            entry = checked(
                 row["stream"],
                 row["component"],
                 int(row["begin"]),
@@ -83,7 +84,7 @@ class FlagBook:
                 author or row["author"],
                 row["reason"],
             )
-            if not self._pages.overlaps(entry) and not any(_same_thing(entry, other) for other in entries):
+            if not self._pages.overlaps(entry) and not any(same_thing(entry, other) for other in entries):
                 entries.append(entry)
         return self._add(entries, "proposed") if entries else []
 
@@ -189,7 +190,7 @@ class FlagBook:
 
     def _move(self, flag: int | Iterable[int], state: str, author: str, reason: str) -> None:
         flags = [int(flag)] if isinstance(flag, int | np.integer) else [int(one) for one in flag]
-        _named("author", author)
+        named("author", author)
         action = "confirm" if state == "confirmed" else "withdraw"
         made = self._pages.move(flags, action, state, author.strip(), reason.strip(), self._now_ns())
         if not made:
@@ -209,35 +210,6 @@ class FlagBook:
         target.append(written)
         first, more = written[0], len(written) - 1
         return f"flag {first.flag} is {first.after}" + (f", and {more} more" if more else "")
-
-
-def _checked(
-    stream: str, component: str, begin_ns: int, end_ns: int, kind: str, size: float, author: str, reason: str
-) -> Entry:
-    levels = stream.split()
-    if len(levels) != 3:
-        raise FlagError(f"stream {stream!r} is not station, instrument and samplerate, as in WIC lemi036 sec")
-    Stream(*levels)  # refuses what can be no stream
-    if end_ns <= begin_ns:
-        raise FlagError(f"a flag of {stream} ends before it begins; wanted an interval [begin, end)")
-    if kind not in KINDS:
-        raise FlagError(f"no kind of flag {kind!r}; one of {', '.join(KINDS)}")
-    _named("author", author)
-    _named("reason", reason)
-    height = None if math.isnan(size) else float(size)
-    return Entry(stream, component.strip(), begin_ns, end_ns, kind, height, author.strip(), reason.strip())
-
-
-def _named(what: str, value: str) -> None:
-    if not value.strip():
-        raise FlagError(
-            f"a change of a flag needs an {what}" if what == "author" else "a flag needs a reason"
-        )
-
-
-def _same_thing(one: Entry, other: Entry) -> bool:
-    same = (one.stream, one.component, one.kind) == (other.stream, other.component, other.kind)
-    return same and one.begin_ns < other.end_ns and other.begin_ns < one.end_ns
 
 
 def _rows(flags: xr.Dataset) -> Iterable[dict[str, Any]]:

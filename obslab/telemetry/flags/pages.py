@@ -10,8 +10,7 @@ from pathlib import Path
 
 from obslab.errors import FlagError
 from obslab.tables import connect, rows, transaction
-
-KINDS = ("spike", "step", "mark")
+from obslab.telemetry.flags.entry import Entry
 
 _MIGRATIONS = (
     """
@@ -40,20 +39,6 @@ _MIGRATIONS = (
     """,
 )
 _NEWEST = "(SELECT max(id) FROM change WHERE flag = flag.id)"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A flag as it was set; it never changes."""
-
-    stream: str
-    component: str
-    begin_ns: int
-    end_ns: int
-    kind: str
-    size: float | None
-    author: str
-    reason: str
 
 
 @dataclass(frozen=True)

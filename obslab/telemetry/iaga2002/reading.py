@@ -56,17 +56,22 @@ def _columns(file: IagaFile, name: str) -> dict[str, int]:
         letters[3] = "s"
     used = {letter: at for at, letter in enumerate(letters) if not file.never[at]}
     unknown = [letter for letter in used if letter not in UNITS]
-    three = set(letters[:3])
+    three, measured = set(letters[:3]), not all(file.never[:3])
     frames = [frame for frame in (*FRAMES, *_MORE_FRAMES) if set(frame) == three]
     if not used:
         raise RecordingError(f"{name} has no component that is measured: all are 88888", path=name)
-    if unknown or not frames or (letters[3] in three and not file.never[3]) or letters[3] in "xyzhdieuv":
+    if (
+        unknown
+        or (measured and not frames)
+        or (letters[3] in three and not file.never[3])
+        or letters[3] in "xyzhdieuv"
+    ):
         names = " ".join(file.names)
         raise RecordingError(
             f"{name}: columns {names} are not one set of components, as X Y Z F, H D Z F, E H Z F or D I F S",
             path=name,
             field=told.upper(),
         )
-    if not three & set(used) and letters[3] == "s":
-        return {"f": 3}  # a scalar alone
+    if not measured:  # a scalar alone; the others' names say nothing then, some write NUL or dashes
+        return {letters[3].replace("s", "f"): 3}
     return {letter: used[letter] for letter in frames[0] + letters[3] if letter in used}

@@ -96,7 +96,7 @@ def entries_of(
     names = {**_TEXTS, "instrument": _INSTRUMENT, "k9_limit_nt": _K9}
     return {
         "FormatDescription": {0: FORMAT},
-        "FormatVersion": {0: "1.2"},
+        "FormatVersion": {0: "1.3"},
         "Title": {0: "Geomagnetic time series data"},
         "IagaCode": {0: station},
         "ElementsRecorded": {0: elements},

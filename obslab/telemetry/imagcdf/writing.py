@@ -73,7 +73,7 @@ def write(dataset: xr.Dataset, path: str | Path, *, now: Callable[[], int] = now
 def _element(grid: Grid, ours: str, letter: str) -> tuple[dict[str, Any], Floats]:
     angle = UNITS[ours] == "arcmin"
     values = grid.values[ours] / 60.0 if angle else grid.values[ours]
-    low, high = _LIMITS[letter]
+    low, high = _NT if grid.frame == "hez" else _LIMITS[letter]  # a variometer's h may be less than none
     wrong = (values < low) | (values > high)
     if wrong.any():
         at = int(np.argmax(wrong))

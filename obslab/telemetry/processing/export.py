@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from obslab.errors import ConfigError
+from obslab.errors import ConfigError, NoStreamError
 from obslab.telemetry.archive.store import Archive
-from obslab.telemetry.derived import RECORDED, derived, recorded
+from obslab.telemetry.derived import RECORDED, SUFFIXES, derived, is_derived, recorded
 from obslab.telemetry.processing.files import format_of
-from obslab.telemetry.processing.merging import Kind, chosen, interval, nothing_in, scalar_beside, with_scalar
+from obslab.telemetry.processing.merging import (
+    chosen,
+    interval,
+    kind_of,
+    nothing_in,
+    scalar_beside,
+    with_scalar,
+)
 from obslab.telemetry.processing.minutes import minutes_between
 from obslab.telemetry.sample import Stream
 from obslab.times import NS_PER_DAY, NS_PER_S, Instant, as_ns, from_ns, to_ns
@@ -56,12 +63,17 @@ def export(
     pieces = list(_days(archive, source, *reach)) if form.daily else [reach]
     if not pieces:
         raise nothing_in(archive, source)
-    files = [folder / (whole or form.name(stream, of_level, piece[0])) for piece in pieces]
+    files = [folder / (whole or form.name(stream, of_level, *piece)) for piece in pieces]
     there = [file for file in files if file.exists()]
     if there and not force:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise ConfigError(f"{there[0]}{more} is there already; --force writes it anew, or give another --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--out {folder} cannot be made: {error.strerror or error}; give another"
+        ) from error
     for file, piece in zip(files, pieces, strict=True):
         dataset = _dataset(archive, stream, source, beside, *piece).assign_attrs(publication_level=of_level)
         form.write(dataset, file)
@@ -72,18 +84,24 @@ def _source(
     archive: Archive, station: str | None, instrument: str | None, samplerate: str, level: int | None
 ) -> tuple[Stream, Stream]:
     """What is exported, and what it is read from: the same, or 1 s data to be filtered."""
-    kinds: tuple[Kind, ...] = ("vector",) if instrument is None else ("vector", "scalar")
-    found = chosen(archive, station, instrument, kinds=kinds)
+    found = chosen(archive, station, instrument)
     name = found.instrument
     if level is not None and level != _level(archive, found):
         raw = recorded(found)
         name = (derived(raw, level) if level != RECORDED else raw).instrument
-    wanted = Stream(found.station, name, samplerate)
-    if wanted in archive.streams():
+    wanted, seconds = (Stream(found.station, name, rate) for rate in (samplerate, "sec"))
+    held = archive.streams()
+    if is_derived(wanted) and not {wanted, seconds} & set(held) and kind_of(archive, found) == "vector":
+        made = (
+            f"obslab archive adjust --level {level}" if level in SUFFIXES else "obslab archive minute --store"
+        )
+        raise NoStreamError(
+            f"archive {archive.path} has no {wanted}; it has {', '.join(map(str, held))}: `{made}` makes it"
+        )
+    # Minutes of derived data that are stored may be of a baseline before.
+    if wanted in held and not (seconds in held and is_derived(wanted)):
         return wanted, wanted
-    if samplerate == "min":
-        return wanted, chosen(archive, found.station, name, "sec")
-    return wanted, chosen(archive, found.station, name, samplerate)
+    return wanted, chosen(archive, found.station, name, "sec" if samplerate == "min" else samplerate)
 
 
 def _scalar(archive: Archive, source: Stream, scalar: str | None) -> Stream | None:

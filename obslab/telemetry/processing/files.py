@@ -16,7 +16,7 @@ from obslab.telemetry.adjusted import UNITS
 from obslab.telemetry.derived import RECORDED
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime
 from obslab.telemetry.whole import unfinished, write_whole
-from obslab.times import NS_PER_S, iso, to_ns
+from obslab.times import NS_PER_DAY, NS_PER_S, iso, to_ns
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,10 +29,10 @@ _MISSING = -(2**31)
 
 @dataclass(frozen=True)
 class Format:
-    """One of the formats: a file ``daily``, or one for all; ``name`` of the file from its first time."""
+    """One of the formats: a file ``daily``, or one for all; ``name`` of the file by its begin and end."""
 
     daily: bool
-    name: Callable[[Stream, int, int], str]
+    name: Callable[[Stream, int, int, int], str]
     write: Callable[[xr.Dataset, Path], object]
 
 
@@ -43,22 +43,23 @@ def format_of(name: str) -> Format:
     return FORMATS[name]
 
 
-def _iaga_name(stream: Stream, level: int, begin_ns: int) -> str:
+def _iaga_name(stream: Stream, level: int, begin_ns: int, _: int) -> str:
     """As the IAGA advises: ``wic20240510vsec.sec``."""
     return f"{stream.station.lower()}{_day(begin_ns)}{_TYPES[level]}{stream.samplerate}.{stream.samplerate}"
 
 
-def _imagcdf_name(stream: Stream, level: int, begin_ns: int) -> str:
-    """As INTERMAGNET's technical note TN8 has it: ``wic_20240510_0000_pt1s_1.cdf``."""
-    clock = iso(begin_ns)[11:16].replace(":", "")
-    return f"{stream.station.lower()}_{_day(begin_ns)}_{clock}_{_cadence(stream)}_{level}.cdf"
+def _imagcdf_name(stream: Stream, level: int, begin_ns: int, end_ns: int) -> str:
+    """As the manual has it for ImagCDF 1.30: ``wic_20240510_pt1s_1.cdf``, and of a part of a day
+    ``wic_20240510_100000_pt1s_1.cdf``."""
+    clock = "" if end_ns - begin_ns == NS_PER_DAY else "_" + iso(begin_ns)[11:19].replace(":", "")
+    return f"{stream.station.lower()}_{_day(begin_ns)}{clock}_{_cadence(stream)}_{level}.cdf"
 
 
-def _impf_name(stream: Stream, level: int, begin_ns: int) -> str:
+def _impf_name(stream: Stream, level: int, begin_ns: int, _: int) -> str:
     return f"{stream.station.lower()}_{_day(begin_ns)}_{_cadence(stream)}_{level}_impf.jsonl"
 
 
-def _netcdf_name(stream: Stream, level: int, begin_ns: int) -> str:
+def _netcdf_name(stream: Stream, level: int, begin_ns: int, _: int) -> str:
     return f"{stream.station.lower()}_{stream.instrument}_{stream.samplerate}_{_day(begin_ns)}.nc"
 
 

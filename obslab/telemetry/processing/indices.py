@@ -32,20 +32,20 @@ def k(
     """
     from obslab.telemetry.activity import k_index
 
-    stream = chosen(archive, station, instrument, "sec", kinds=("vector",))
+    stream = chosen(archive, station, instrument, kinds=("vector",))
     reach = interval(archive, stream, begin, end)
     if reach is None:
         raise nothing_in(archive, stream)
     low_ns = reach[0] // _THREE_HOURS_NS * _THREE_HOURS_NS
     high_ns = -(-reach[1] // _THREE_HOURS_NS) * _THREE_HOURS_NS
-    minutes = minute(
-        archive,
-        stream.station,
-        stream.instrument,
+    first_ns, last_ns = (
         low_ns // NS_PER_DAY * NS_PER_DAY - NS_PER_DAY,
         (high_ns // NS_PER_DAY + 2) * NS_PER_DAY,
-        scalar="",
     )
+    if stream.samplerate == "min":
+        minutes = archive.dataset(stream.station, stream.instrument, first_ns, last_ns, samplerate="min")
+    else:
+        minutes = minute(archive, stream.station, stream.instrument, first_ns, last_ns, scalar="")
     found = k_index(minutes, k9_limit_nt, provisional=provisional)
     time_ns = to_ns(found.time.values)
     return found.isel(interval=(time_ns >= low_ns) & (time_ns < high_ns))

@@ -68,7 +68,8 @@ def chosen(
     *,
     kinds: Sequence[Kind] = _ANY,
 ) -> Stream:
-    """The one stream that is meant: without names the only one there is, recorded before derived.
+    """The one stream that is meant: without names the only one there is, recorded before derived, and a
+    vector before the scalars beside it.
 
     Of several cadences the fastest. Raises NoStreamError, or ConfigError where a choice is left.
     """
@@ -84,6 +85,8 @@ def chosen(
     ]
     if instrument is None and any(not is_derived(stream) for stream in fits):
         fits = [stream for stream in fits if not is_derived(stream)]
+    if instrument is None:
+        fits = [stream for stream in fits if kind_of(archive, stream) == "vector"] or fits
     if not fits:
         what = " ".join(part for part in (station, instrument, samplerate) if part)
         kind = f"{kinds[0]} stream" if len(kinds) == 1 else "stream"

@@ -11,9 +11,8 @@ from obslab.telemetry.archive.batch import Arrivals
 from obslab.telemetry.archive.store import Archive
 from obslab.telemetry.bodies import of_values
 from obslab.telemetry.codec import BODY_SIZE
-from obslab.telemetry.metrics.targets import target_s
 from obslab.telemetry.sample import Meta, Stream
-from obslab.times import NS_PER_S, now_ns
+from obslab.times import now_ns
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def news_of(
         np.full(chosen_ns.size, came_ns, dtype=np.int64),
         width,
         bodies[~same].tobytes(),
-        meta.station_time(came_ns) - chosen_ns > target_s(stream) * NS_PER_S,
+        np.zeros(chosen_ns.size, dtype=np.bool_),  # when they were made is not how fast they travelled
         revises=True,
         whole=True,
     )

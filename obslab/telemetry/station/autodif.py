@@ -54,11 +54,11 @@ _PURPOSE = 3  # keeps its random numbers apart from those of ``simulate``
 class Autodif:
     """Measures twice when the station begins, and then at the times of ``schedule``; hands out whole records.
 
-    The first measurement ends as the station begins, so that nobody waits five minutes for D and I. Its
-    variometer need not have recorded then, as one that is replayed has not; the second, right from the
-    beginning, can be compared with it. Times are the station's; schedule and field are those of a clock that is
-    ``shift_ns`` behind, as that of a recording played today, and end at ``until_ns`` of that clock. The same
-    seed and time give the same readings.
+    The first measurement ends as the station begins, so that nobody waits five minutes for D and I. The
+    variometer beside it has recorded nothing by then; the second, right from the beginning, has data to be
+    compared with. Times are the station's; schedule and field are those of a clock that is ``shift_ns``
+    behind, as that of a recording played today, and end at ``until_ns`` of that clock. The same seed and
+    time give the same readings.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class Autodif:
         )
 
     def begin(self, at_ns: int, earliest_ns: int = 0) -> None:
-        """The station begins: a measurement that ends now, unless it began before ``earliest``, and one now."""
+        """The station begins: a measurement ends now, if all of it was after ``earliest``, and one begins."""
         self._begun_ns = at_ns // _NS * _NS
         before_ns = self._begun_ns - _LASTING_NS
         self._after_ns = before_ns if before_ns >= earliest_ns else self._begun_ns
 
-    def resume(self, newest_ns: int | None, at_ns: int, begun_ns: int, earliest_ns: int = 0) -> None:
+    def resume(self, newest_ns: int | None, at_ns: int, begun_ns: int = 0, earliest_ns: int = 0) -> None:
         """The station, begun at ``begun``, goes on at ``at``.
 
         What follows are the measurements after its newest that are not over by then.

@@ -73,8 +73,8 @@ class Simulator:
             newest_ns = journal.newest_ns(self.vector.topic) or 0
             self._next_s = max(clock.at(time.time_ns()), newest_ns) // _NS + 1
         if self._autodif:
-            newest_ns = journal.newest_ns(self._autodif.stream.topic)
-            self._autodif.resume(newest_ns, self._next_s * _NS, as_ns(self.clock.station))
+            measured_ns = journal.newest_ns(self._autodif.stream.topic)
+            self._autodif.resume(measured_ns, self._next_s * _NS, as_ns(self.clock.station))
 
     def metas(self) -> list[tuple[Stream, Meta]]:
         absolute = [(self._autodif.stream, self._autodif.meta(self.clock))] if self._autodif else []

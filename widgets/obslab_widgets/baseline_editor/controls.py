@@ -64,12 +64,13 @@ class Controls:
             control.observe(self._chosen, "value")
         piers = ipywidgets.HBox([self.pier, self.estimate])
         steps = ipywidgets.HBox([self.undo, self.redo])
-        line = ipywidgets.HBox([self.picked, self.at, self.add_step, self.add_knot, self.remove])
+        line = ipywidgets.HBox([self.picked, self.at])
+        lines = ipywidgets.HBox([self.add_step, self.add_knot, self.remove])
         marks = ipywidgets.HBox([self.exclude, self.include])
         rows = (
             (self.instrument, self.scalar, piers, steps),
             (self.method, self.degree, self.knots, self.smoothing, self.sigma, self.restart),
-            (line, marks),
+            (line, lines, marks),
             (self.validity, self.residuals, self.period),
         )
         self.above = ipywidgets.VBox([_row(row) for row in rows])
@@ -92,10 +93,10 @@ class Controls:
         self.picked = _choice("Line", [("new", NEW)], 240, 34)
         self.at = _text("at", "click, or type a time", "time of the line; click on a panel to point", 200, 18)
         self.validity = _text(
-            "Valid", "days of the spots, or begin/end", "interval of validity, as begin/end in UTC", 330, 38
+            "Valid", "days of the spots, or begin/end", "interval of validity, as begin/end in UTC", 290, 38
         )
         self.residuals = _choice("Residuals", [("all in nT", "all")], 180, 72)
-        self.period = _text("ΔF of", "last day, or a day, or begin/end", "period shown, in UTC", 330, 44)
+        self.period = _text("ΔF of", "last day, or a day, or begin/end", "period shown, in UTC", 270, 44)
         self.author = _text("Author", "who adopts it", "who adopts the baseline", 230, 50)
         self.reason = _text("Reason", "why it is as it is", "why the baseline is as it is", 430, 54)
         self.told = ipywidgets.Label(layout=ipywidgets.Layout(flex="1 1 100%", min_width="200px"))

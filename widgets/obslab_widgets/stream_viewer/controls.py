@@ -40,11 +40,11 @@ class Controls:
         self.axes = ipywidgets.ToggleButtons(options=["stacked", "common"], tooltips=[
             "each trace in a panel of its own", "traces of one unit together, from their medians"
         ])  # fmt: skip
-        self.axes.style.button_width = "74px"
+        self.axes.style.button_width = "80px"
         self.level = ipywidgets.ToggleButtons(options=[("raw", "raw"), ("adjusted", "adjusted")], tooltips=[
             "what the instruments recorded", "X, Y, Z by the adopted baselines, without what flags take out"
         ])  # fmt: skip
-        self.level.style.button_width = "74px"
+        self.level.style.button_width = "80px"
         self.level.layout.display = "none"
         self.fixed = ipywidgets.Checkbox(description="Fixed span", indent=False, layout=_wide("92px"))
         self.span = ipywidgets.BoundedFloatText(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import ipywidgets  # type: ignore[import-untyped]
 
 from obslab.errors import ObslabError
-from obslab.telemetry.flags.pages import KINDS
+from obslab.telemetry.flags.entry import KINDS
 from obslab_widgets.stream_viewer.marks import Mark
 from obslab_widgets.stream_viewer.state import State
 
