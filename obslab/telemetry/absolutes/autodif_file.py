@@ -143,14 +143,17 @@ def _reading(path: Path, number: int, fields: list[str]) -> tuple[str, str, int,
 
 def _azimuth(path: Path, facts: dict[str, str]) -> float:
     try:
-        return float(facts.get("azimuth", ""))
+        found = float(facts.get("azimuth", ""))
     except ValueError:
-        raise SheetError(
-            f"{path}: field TARGET AZ is {facts.get('azimuth', '')!r}, wanted the mark's azimuth in degrees; "
-            "write it there or give azimuth_deg (--azimuth)",
-            path=path,
-            field="TARGET AZ",
-        ) from None
+        found = np.nan
+    if abs(found) <= 360.0:
+        return found
+    raise SheetError(
+        f"{path}: field TARGET AZ is {facts.get('azimuth', '')!r}, wanted the mark's azimuth in degrees; "
+        "write it there or give azimuth_deg (--azimuth)",
+        path=path,
+        field="TARGET AZ",
+    )
 
 
 def _refuse(path: Path, number: int, field: str, met: str, wanted: str) -> NoReturn:

@@ -1,8 +1,9 @@
-"""Are all positions there, and are two of them swapped?
+"""Are all positions there, are two of them swapped, is a reading wrong?
 
 A reading written into the line of another position spoils the fit, and more than bad weather does: the
 sensor's offset and its epsilon come out differently in the two parts. So every exchange of two positions
-is tried; when exactly one of them makes the readings agree, that is what happened.
+is tried; when exactly one of them makes the readings agree, that is what happened. And so is leaving out
+each reading in turn.
 """
 
 from __future__ import annotations
@@ -32,6 +33,15 @@ _SUSPECT_UNCORRECTED_NT = 20.0
 _BETTER = 2.5
 """No simulated measurement without a swap became this much better by one; half an arc-minute does."""
 
+_MUCH_BETTER = 5.0
+_PAIRED = 12
+"""Readings of which one is left out: with one to each position, leaving out any makes the others agree."""
+
+_TURNED = (
+    "readings of the mark with the sensor up and down are taken the other way round; if they are right, D is "
+    "180 degrees from this: give declination_near (--declination-near)"
+)
+
 _PARTS = {"declination": (FOR_D, "horizontal_deg"), "inclination": (FOR_I, "vertical_deg")}
 
 
@@ -54,9 +64,10 @@ class Swap:
         return f"positions {self.first} and {self.second} look swapped{where}"
 
 
-def checked(measurement: Measurement, conditions: Conditions, corrected: bool) -> Measurement:
-    """The measurement, if its positions are right: SheetError when one is missing, or two look swapped.
+def checked(measurement: Measurement, conditions: Conditions, corrected: bool) -> tuple[Measurement, str]:
+    """The measurement, if its positions are right, and what is odd about it in words.
 
+    SheetError when a position is missing, two look swapped, or one reading does not fit the others.
     ``corrected`` says whether ``conditions`` know the variations of the field. Where only then the readings
     agree, the faces of the mark are exchanged in what is returned: observers differ in which they write
     first. D is the same either way, the sensor's offset is not.
@@ -70,9 +81,11 @@ def checked(measurement: Measurement, conditions: Conditions, corrected: bool) -
     suspect = _SUSPECT_NT if corrected else _SUSPECT_UNCORRECTED_NT
     now = float("inf") if missing else disagreement(measurement, conditions)
     if now < suspect:
-        return measurement
+        return measurement, ""
     good = min(now / _BETTER, suspect)
-    swaps = _good_exchanges(measurement, conditions, good)
+    other = _marks_turned(measurement)
+    left = disagreement(other, conditions) if _is_whole(other) else float("inf")
+    swaps = _good_exchanges(measurement, conditions, good, left)
     if len(swaps) == 1:
         raise SheetError(f"{measurement.name}: {swaps[0]}", source=measurement.source, swap=swaps[0])
     if missing:
@@ -82,17 +95,48 @@ def checked(measurement: Measurement, conditions: Conditions, corrected: bool) -
             source=measurement.source,
             missing=tuple(missing),
         )
-    other = _marks_turned(measurement)
-    return other if _is_whole(other) and disagreement(other, conditions) < good else measurement
+    if left < good:
+        return other, _TURNED
+    _refuse_misread(measurement, conditions, now, suspect)
+    return measurement, f"offset and epsilon of D and I disagree by {now:.2g} nT: is a reading wrong?"
 
 
-def _good_exchanges(measurement: Measurement, conditions: Conditions, good: float) -> list[Swap]:
-    """Those after which the readings agree; only the best if it is much better than the next."""
+def _refuse_misread(measurement: Measurement, conditions: Conditions, now: float, suspect: float) -> None:
+    """SheetError when all readings but one agree, many times better than with it."""
+    rows = measurement.readings
+    places = [int(place) for kind in _PARTS for place in np.flatnonzero(rows["kind"] == kind)]
+    if len(places) < _PAIRED or not np.isfinite(now) or len(measurement.of("mark")) + len(places) > len(rows):
+        return
+    tried = sorted(
+        (disagreement(replace(measurement, readings=np.delete(rows, place)), conditions.without(at)), place)
+        for at, place in enumerate(places)
+    )
+    (best, place), (second, _) = tried[:2]
+    if best < min(now / _MUCH_BETTER, suspect) and _BETTER * best < second:
+        kind, position, line = (rows[name][place] for name in ("kind", "position", "line"))
+        where = f" line {line}" if line else ""
+        raise SheetError(
+            f"{measurement.name}{where}: this reading for {kind}, {position}, does not fit the others, which "
+            f"agree to {best:.2g} nT without it and to {now:.2g} nT with it; correct its circles or residual",
+            source=measurement.source,
+            line=int(line),
+        )
+
+
+def _good_exchanges(
+    measurement: Measurement, conditions: Conditions, good: float, marks_left: float
+) -> list[Swap]:
+    """Those after which the readings agree; only the best if it is much better than the next.
+
+    ``marks_left`` is what is left when the faces of the mark are exchanged: more likely than positions
+    that are swapped in a sheet of the rarer kind.
+    """
     tried = list(exchanges(measurement))
     # A sheet may give the circle or the telescope's direction: only if the circle explains nothing.
     for turned in (False, True):
         of_kind = [(disagreement(other, conditions), swap) for swap, other in tried if swap.turned == turned]
-        found = sorted(((left, swap) for left, swap in of_kind if left < good), key=lambda one: one[0])
+        limit = min(good, marks_left) if turned else good
+        found = sorted(((left, swap) for left, swap in of_kind if left < limit), key=lambda one: one[0])
         if len(found) > 1 and _BETTER * found[0][0] < found[1][0]:
             return [found[0][1]]
         if found:

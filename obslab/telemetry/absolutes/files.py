@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from obslab.errors import SheetError
+from obslab.errors import ConfigError, SheetError
 from obslab.telemetry.absolutes.autodif_file import is_autodif, read_autodif
 from obslab.telemetry.absolutes.measurement import Measurement
 from obslab.telemetry.absolutes.sheet import FIRST_LINE, read_sheet
@@ -24,6 +24,8 @@ def read(
     D + 180. Raises SheetError that names file, line and field.
     """
     path = Path(path)
+    if azimuth_deg is not None and not abs(azimuth_deg) <= 360.0:
+        raise ConfigError(f"azimuth_deg (--azimuth) {azimuth_deg:g} is not within 360 degrees of north")
     try:
         begin = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

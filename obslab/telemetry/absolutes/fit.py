@@ -55,6 +55,11 @@ class Conditions:
     f_nt: Floats
     at_f: Variation
 
+    def without(self, place: int) -> Conditions:
+        """The same of one reading less."""
+        values = np.delete(self.variation.values, place, axis=0)
+        return replace(self, variation=replace(self.variation, values=values))
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _DEG, _ARCMIN = 180 / np.pi, 60 * 180 / np.pi
+_NONSENSE_NT = 200.0  # no storm is like that within minutes, corrected for or not
 _FAR_FROM_EQUATOR_DEG = 30.0  # beyond it I has the sign of the latitude: the magnetic equator is within 20
 
 
@@ -169,10 +170,15 @@ def _reduced(measurement: Measurement, field: _Field, reference_ns: int, alone: 
     if not conditions.f_nt.size and measurement.method == "autodif":
         measurement, left_nt = _as_null(measurement)
         notes += [f"no F: residuals of up to {left_nt:.2g} nT are taken as none"] if left_nt else []
-    right = checked(measurement, conditions, corrected)
-    if right is not measurement:
-        notes.append("readings of the mark with the sensor up and down are taken the other way round")
+    right, odd = checked(measurement, conditions, corrected)
+    notes += [odd] if odd else []
     solution = solve(right, conditions)
+    if solution.rms_nt > _NONSENSE_NT:  # not so when F, and with it the rms, is not known
+        raise SheetError(
+            f"{measurement.name}: the readings contradict each other by {solution.rms_nt:.3g} nT (rms), wanted "
+            "some 0.5; a circle is misread, or times and azimuth are not those of the readings",
+            source=measurement.source,
+        )
     _check_sense(measurement, solution, field)
     return _Reduced(solution, used, "; ".join(notes))
 

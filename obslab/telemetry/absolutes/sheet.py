@@ -88,7 +88,11 @@ def _azimuth(sheet: SheetLines) -> float:
             path=sheet.path,
             field="Abs-AzimuthMark",
         )
-    return sheet.number("azimuthmark") * sheet.degrees
+    line = sheet.header["azimuthmark"]
+    found = sheet.value(line, 0, "Abs-AzimuthMark") * sheet.degrees
+    if abs(found) > 360.0:
+        sheet.refuse(line.number, "Abs-AzimuthMark", line.words[0], f"{sheet.unit} in a circle")
+    return found
 
 
 def _readings(sheet: SheetLines) -> Rows:
