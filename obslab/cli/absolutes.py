@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from obslab.cli.options import Json, say
-from obslab.errors import ConfigError
+from obslab.errors import ConfigError, NoStreamError, NoVariometerError
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from obslab.telemetry.absolutes import Measurement
+    from obslab.telemetry.archive.store import Archive
+    from obslab.telemetry.processing.merging import Kind
 
 app = typer.Typer(no_args_is_help=True, help="Absolute measurements: DI-flux sheets and AUTODIF records.")
 
@@ -39,11 +41,16 @@ def reduce_(
     ] = None,
     scalar: Annotated[
         str | None,
-        typer.Option(help="File with F, or the instrument in the archive; else F of the variometer's file."),
+        typer.Option(
+            help="File with F, or the instrument in the archive; else F of the variometer's file, or the "
+            "only scalar in the archive."
+        ),
     ] = None,
     archive: Annotated[Path | None, typer.Option(help="Archive with variometer and scalar.")] = None,
-    station: Annotated[str | None, typer.Option(help="IAGA code in the archive, as in WIC.")] = None,
-    instrument: Annotated[str | None, typer.Option(help="Variometer in the archive, as in lemi036.")] = None,
+    station: Annotated[str | None, typer.Option(help="IAGA code in the archive; else the only one.")] = None,
+    instrument: Annotated[
+        str | None, typer.Option(help="Variometer in the archive; else the only vector.")
+    ] = None,
     pier_difference: Annotated[
         float, typer.Option("--pier-difference", help="nT added to the scalar to have F on the pillar.")
     ] = 0.0,
@@ -113,19 +120,39 @@ def _in_archive(
     from obslab.telemetry.absolutes import measurements as stored
     from obslab.telemetry.archive.store import open_archive
 
-    if (instrument or scalar) and not station:
-        raise ConfigError("--instrument and --scalar are of a station: give --station, as in WIC")
     with open_archive(archive) as opened:
         taken = measurements or stored(opened, station)
         if not taken:
             raise ConfigError(f"archive {archive} has no absolute measurements; give FILE")
         begin = min(one.begin_ns for one in taken) - _MARGIN_NS
         end = max(one.end_ns for one in taken) + _MARGIN_NS
-        found = [
-            opened.dataset(str(station).upper(), name, begin, end).load() if name else None
-            for name in (instrument, scalar)
-        ]
-    return taken, found[0], found[1]
+        vector = _in_stream(opened, station, instrument, "vector", begin, end)
+        total = _in_stream(opened, station, scalar, "scalar", begin, end)
+    return taken, vector, total
+
+
+def _in_stream(
+    opened: Archive, station: str | None, name: str | None, kind: Kind, begin: int, end: int
+) -> xr.Dataset | None:
+    """Samples of the instrument named, else of the only one; None when there is none.
+
+    Raises NoVariometerError when it has no samples then.
+    """
+    from obslab.telemetry.processing.merging import chosen, nothing_in
+    from obslab.times import iso
+
+    try:
+        stream = chosen(opened, station, name, kinds=(kind,))
+    except NoStreamError:
+        if name:
+            raise
+        return None
+    found = opened.dataset(stream.station, stream.instrument, begin, end, samplerate=stream.samplerate)
+    if not found.sizes["time"]:
+        raise NoVariometerError(
+            f"{nothing_in(opened, stream).message}; the absolute readings begin at {iso(begin + _MARGIN_NS)}"
+        )
+    return found.load()
 
 
 def _samples(path: Path) -> xr.Dataset:

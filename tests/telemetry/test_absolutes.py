@@ -20,7 +20,7 @@ from telemetry.theodolites import (
     wic,
 )
 
-from obslab.errors import FrameError, NoVariometerError, SheetError
+from obslab.errors import ConfigError, FrameError, NoVariometerError, SheetError
 from obslab.telemetry import absolutes
 from obslab.telemetry.datasets import ABSOLUTES
 from obslab.times import as_ns
@@ -348,6 +348,67 @@ def test_marks_written_the_other_way_round_are_noticed_and_harmless():
     assert "the other way round" in str(found.note.values)
     for name in ("d", "i", "offset_d", "delta"):
         assert float(found[name]) == pytest.approx(float(wanted[name]), abs=1e-9)
+
+
+@pytest.mark.parametrize("corrected", [True, False], ids=["corrected", "not corrected"])
+def test_marks_the_other_way_round_are_not_taken_for_a_swap(corrected):
+    """Or D is beyond 90 degrees, which the readings cannot tell."""
+    (read,) = absolutes.read(SHEETS["a"], azimuth_deg=0.1372)
+    found = only(absolutes.reduce(read, wic() if corrected else None, wic()))
+    assert "if they are right, D is 180 degrees from this: give declination_near" in str(found.note.values)
+    assert float(found.d) == pytest.approx(4.343, abs=0.001 if corrected else 0.02)
+
+
+MISREAD = [  # line of the sheet, what is written for what, the position in which it is
+    (17, "69.847777777778", "69.947777777778", "declination, up-west"),
+    (17, "69.847777777778", "96.847777777778", "declination, up-west"),
+    (23, "64.2875", "64.3875", "inclination, up-north"),
+    (20, "  270  0.0", "  270  40.0", "declination, down-west"),
+]
+
+
+@pytest.mark.parametrize(("line", "right", "wrong", "where"), MISREAD, ids=[one[2] for one in MISREAD])
+def test_one_reading_that_does_not_fit_is_named_with_its_line(tmp_path, line, right, wrong, where):
+    lines = SHEETS["a"].read_text().splitlines()
+    assert right in lines[line - 1]
+    lines[line - 1] = lines[line - 1].replace(right, wrong)
+    path = tmp_path / "misread.txt"
+    path.write_text("\n".join(lines))
+    (read,) = absolutes.read(path)
+    with pytest.raises(SheetError, match=rf"line {line}: this reading for {where}, does not fit") as told:
+        absolutes.reduce(read, wic(), wic())
+    assert told.value.line == line
+
+
+def test_two_readings_alike_that_do_not_fit_are_noted():
+    """D comes out 1.5 arc-minutes off, and fits its own readings: only S0 of I is another."""
+    (read,) = absolutes.read(SHEETS["a"])
+    rows = read.readings.copy()
+    rows["horizontal_deg"][rows["position"] == "up-west"] += 0.1
+    found = only(absolutes.reduce(replace(read, readings=rows), wic(), wic()))
+    assert str(found.note.values) == "offset and epsilon of D and I disagree by 6.9 nT: is a reading wrong?"
+
+
+def test_readings_that_make_no_sense_are_refused():
+    (read,) = absolutes.read(SHEETS["a"])
+    rows = read.readings.copy()
+    rows["residual_nt"][rows["kind"] == "declination"] = [900, -900, 900, -900, 900, -900, 900, -900]
+    with pytest.raises(SheetError, match=r"readings contradict each other by \d+ nT \(rms\), wanted"):
+        absolutes.reduce(replace(read, readings=rows), wic(), wic())
+
+
+@pytest.mark.parametrize("azimuth", [1000.0, -360.5, np.nan])
+def test_azimuth_beyond_the_circle_is_refused(tmp_path, azimuth):
+    with pytest.raises(ConfigError, match=r"azimuth_deg \(--azimuth\) .* is not within 360 degrees"):
+        absolutes.read(SHEETS["a"], azimuth_deg=azimuth)
+    text = SHEETS["a"].read_text().replace("AzimuthMark: 180.1372", f"AzimuthMark: {azimuth}")
+    (tmp_path / "sheet.txt").write_text(text)
+    with pytest.raises(SheetError, match=r"sheet\.txt line 6: field Abs-AzimuthMark is"):
+        absolutes.read(tmp_path / "sheet.txt")
+    text = (DATA / "dou20200801.abs").read_text().replace("-007.38389", f"{azimuth}")
+    (tmp_path / "day.abs").write_text(text)
+    with pytest.raises(SheetError, match=r"field TARGET AZ is '.*', wanted the mark's azimuth in degrees"):
+        absolutes.read(tmp_path / "day.abs")
 
 
 def test_residuals_of_the_wrong_sign_are_told_by_the_tilt():

@@ -101,8 +101,15 @@ def test_variations_may_come_out_of_an_archive(archive, tmp_path):
     assert row["d"] == pytest.approx(np.degrees(np.arctan2(y, x)), abs=5e-5)
     assert row["i"] == pytest.approx(np.degrees(np.arctan2(z, np.hypot(x, y))), abs=5e-5)
     assert row["f"] == pytest.approx(np.sqrt(x * x + y * y + z * z), abs=0.02)
-    without = run(sheet, "--archive", archive.path, "--instrument", "lemi036").exception
-    assert "give --station" in without.message
+    alike = run(sheet, "--archive", archive.path, "--pier-difference", observatory.PIER_NT, "--json")
+    assert alike.stdout == done.stdout  # the only vector and the only scalar that there are
+    old = run(SHEETS[0], "--archive", archive.path).exception
+    assert isinstance(old, NoVariometerError)
+    assert "WIC lemi036 sec has no samples in the interval; it has 2024-05-10T12:00:00Z to" in old.message
+    assert (
+        "no vector stream lemi037"
+        in run(sheet, "--archive", archive.path, "--instrument", "lemi037").exception.message
+    )
     assert "has no absolute measurements" in run("--archive", archive.path).exception.message
 
 

@@ -229,6 +229,15 @@ def test_mixed_components_are_refused_by_name(file, letters):
         iaga2002.read(file(text(rows, letters)))
 
 
+@pytest.mark.parametrize("letters", ["NULF", "---F", "XYZF", "XYZS"])
+def test_scalar_alone_is_f_whatever_the_other_columns_are_called(file, letters):
+    rows = [(*row[:3], 88888.0, 88888.0, 88888.0, 48_000.0 + n) for n, row in enumerate(SECONDS)]
+    found = iaga2002.read(file(text(rows, letters)))
+    assert list(found.data_vars) == ["f"]
+    assert found.attrs["instrument"] == "scalar"
+    assert found.f.values.tolist() == [48_000.0, 48_001.0, 48_002.0]
+
+
 def test_column_that_is_never_measured_is_left_out_and_one_that_is_missing_stays(file):
     nothing = [(*row[:6], 88888.0) for row in SECONDS]
     assert list(iaga2002.read(file(text(nothing))).data_vars) == ["x", "y", "z"]

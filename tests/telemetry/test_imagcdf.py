@@ -76,7 +76,7 @@ def test_written_file_has_what_the_manual_demands(tmp_path):
     about = {name: entries[0] for name, entries in cdf.globalattsget().items()}
     assert about == {
         "FormatDescription": "INTERMAGNET CDF Format",
-        "FormatVersion": "1.2",
+        "FormatVersion": "1.3",
         "Title": "Geomagnetic time series data",
         "IagaCode": "WIC",
         "ElementsRecorded": "HDZS",
@@ -112,6 +112,16 @@ def test_written_file_has_what_the_manual_demands(tmp_path):
         "DISPLAY_TYPE": "time_series",
         "LABLAXIS": "D",
     }
+
+
+def test_axis_of_a_variometer_may_read_less_than_no_field(tmp_path):
+    dataset = samples("hezs", 3)
+    dataset["h"] = ("time", [-12.5, 0.0, 3.0], dataset.h.attrs)
+    assert imagcdf.read(write(dataset, tmp_path / "wic.cdf")).h.values.tolist() == [-12.5, 0.0, 3.0]
+    intensity = samples("hdzs", 3)
+    intensity["h"] = dataset.h
+    with pytest.raises(RecordingError, match=r"h at .* is -12\.5 nT, not within 0 to 88880"):
+        write(intensity, tmp_path / "hdz.cdf")
 
 
 @pytest.mark.parametrize("letters", ["xyz", "xyzf", "xyzs", "xyzfs", "xyzg", "hdzs", "hezs", "difs", "f"])

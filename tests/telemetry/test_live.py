@@ -156,6 +156,14 @@ def test_archive_without_a_collector_says_so(archive):
     assert source_of(archive).condition().text == "no collector has written to this archive yet"
 
 
+def test_archive_that_no_collector_writes_ends_with_its_newest_sample(archive):
+    store(archive, 0, 1)
+    source = source_of(archive)
+    source.reach(600.0)
+    assert not source.clocked
+    assert source.condition().level == "ok"
+
+
 def test_archive_tells_when_collector_or_broker_are_gone_and_when_they_are_back(tmp_path, start, monkeypatch):
     monkeypatch.setattr("obslab.telemetry.live.following._SILENT_S", 2.5)  # a collector reports every second
     path = tmp_path / "archive"

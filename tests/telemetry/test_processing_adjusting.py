@@ -328,6 +328,7 @@ def test_nobody_is_asked_for_what_derived_streams_lack(filled, adjust):
     """They have an end, and gaps where no baseline is: neither is told unless they are named."""
     adjust(baseline(), end=from_ns(NOON + 100 * NS))
     now = iso(NOON + 7200 * NS)
+    assert filled.counters()[ADJ]["late"] == 0  # however long after it was computed
     names = {str(name) for name in filled.gaps(now=now).stream.values}
     assert names == {str(LEMI), str(GP20)}
     assert set(filled.completeness(by="day", now=now).stream.values) == {str(LEMI), str(GP20)}
@@ -425,7 +426,10 @@ def test_command_leaves_it_to_the_collector_that_has_the_archive(folder):
             ["--day", "2024-05-11"],
             "WIC lemi036 sec has no samples in the interval; it has 2024-05-10T12:00:00Z",
         ),
-        (["--baselines", "elsewhere"], "no adopted baseline of WIC lemi036"),
+        (
+            ["--baselines", "elsewhere"],
+            "--baselines elsewhere is no folder; `obslab baseline adopt --folder`",
+        ),
         (["--station", "PEA"], "has no vector stream PEA; it has WIC gp20s3 sec, WIC lemi036 sec"),
         (["--follow", "--day", "2024-05-10"], "--follow goes on for ever; leave out --day"),
         (["--day", "2024-05-10", "--begin", "2024-05-10"], "--day 2024-05-10 is an interval already"),

@@ -131,7 +131,7 @@ def test_iaga2002_is_a_file_a_day_that_reads_back(kept, tmp_path):
 
 def test_imagcdf_is_a_file_a_day_that_reads_back(kept, tmp_path):
     files = export(kept, "imagcdf", tmp_path, instrument="lemi036", level=2)
-    assert [file.name for file in files] == ["wic_20240510_0000_pt1s_2.cdf", "wic_20240511_0000_pt1s_2.cdf"]
+    assert [file.name for file in files] == ["wic_20240510_pt1s_2.cdf", "wic_20240511_pt1s_2.cdf"]
     found = imagcdf.read(files[0])
     assert found.attrs["publication_level"] == 2
     stored = kept.dataset("WIC", "lemi036-adj", "2024-05-10", "2024-05-11")
@@ -140,7 +140,7 @@ def test_imagcdf_is_a_file_a_day_that_reads_back(kept, tmp_path):
 
 def test_raw_data_of_a_variometer_go_out_as_variation_data(kept, tmp_path):
     (file,) = export(kept, "imagcdf", tmp_path, level=1, begin="2024-05-11", end="2024-05-12")
-    assert file.name == "wic_20240511_0000_pt1s_1.cdf"
+    assert file.name == "wic_20240511_pt1s_1.cdf"
     np.testing.assert_allclose(
         values(cut(imagcdf.read(file)[["h", "e", "z"]], TIME[600:]), "hez"), raw(TIME[600:]), atol=SAME_NT
     )
@@ -204,6 +204,27 @@ def test_minutes_are_filtered_for_an_export(kept, tmp_path):
     assert np.isnan(found.x.values[11:]).all()
 
 
+def test_minutes_for_an_export_are_those_of_the_baseline_that_holds_now(tmp_path):
+    keep(tmp_path / "archive")
+    with open_archive(tmp_path / "archive", write=True) as archive:
+        minute(archive, "WIC", "lemi036-adj", store=archive.add)
+        before = minute(archive, "WIC", "lemi036-adj", begin="2024-05-11").x.values[:9]
+        adjust_archive(
+            archive, archive.add, "WIC", "lemi036", baseline(more=(5.0, 0.0, 0.0), adopted="2024-06-03")
+        )
+        (file,) = export(
+            archive, "netcdf", tmp_path, instrument="lemi036-adj", samplerate="min", begin="2024-05-11"
+        )
+    with xr.open_dataset(file) as found:
+        assert np.nanmin(np.abs(found.x.values[:9] - before)) > 4
+
+
+def test_part_of_a_day_has_its_time_in_the_name_of_an_imagcdf_file(kept, tmp_path):
+    span = {"begin": "2024-05-11T00:01Z", "end": "2024-05-11T00:02Z"}
+    (file,) = export(kept, "imagcdf", tmp_path, **span)
+    assert file.name == "wic_20240511_000100_pt1s_1.cdf"
+
+
 def test_a_file_that_is_there_stays_unless_forced_and_nothing_else_is_written(kept, tmp_path):
     (tmp_path / "wic20240511vsec.sec").write_text("mine")
     with pytest.raises(ConfigError, match=r"wic20240511vsec\.sec is there already; --force"):
@@ -238,7 +259,7 @@ def told(*arguments):
 
 def test_command_exports_and_says_what(kept, tmp_path):
     done = told("export", kept.path, "--format", "imagcdf", "--out", tmp_path, "--day", "2024-05-10")
-    assert done.stdout == f"{tmp_path}/wic_20240510_0000_pt1s_1.cdf\n"
+    assert done.stdout == f"{tmp_path}/wic_20240510_pt1s_1.cdf\n"
     done = told("export", kept.path, "--format", "impf", "--out", tmp_path, "--level", 2, "--json")
     assert [name.rsplit("/", 1)[1] for name in json.loads(done.stdout)["files"]] == [
         "wic_20240510_pt1s_2_impf.jsonl",
@@ -254,7 +275,11 @@ def test_command_exports_and_says_what(kept, tmp_path):
             ["--format", "impf", "--scalar", "gsm90"],
             "has no scalar stream WIC gsm90 sec; it has WIC gp20s3",
         ),
-        (["--format", "iaga2002", "--level", 4], "has no stream WIC lemi036-def sec; it has"),
+        (
+            ["--format", "iaga2002", "--level", 4],
+            "WIC lemi036-adj sec: `obslab archive adjust --level 4` makes it",
+        ),
+        (["--format", "iaga2002", "--out", "/dev/null/x"], "--out /dev/null/x cannot be made: Not a"),
         (["--format", "iaga2002", "--day", "2020-01-01"], "WIC lemi036 sec has no samples in the interval"),
         (["--format", "iaga2002", "--samplerate", "hour"], "--samplerate 'hour' is neither sec nor min"),
     ],
@@ -272,6 +297,9 @@ def test_minute_command_prints_or_stores(tmp_path):
     assert len(shown) == 20
     assert shown[0]["x"] is None
     assert {"time", "x", "y", "z", "s"} == shown[0].keys()
+    head, row = told("minute", path).stdout.splitlines()[::5][:2]  # without names the vector, not its scalar
+    assert head.split() == ["time", "h", "e", "z", "s"]
+    assert [len(word.partition(".")[2]) for word in row.split()[1:]] == [2, 2, 2, 2]
     done = told("minute", path, "--instrument", "lemi036-adj", "--store")
     assert done.stdout == "WIC lemi036-adj: 20 minutes into the archive\n"
     with open_archive(path) as archive:
@@ -279,6 +307,16 @@ def test_minute_command_prints_or_stores(tmp_path):
         assert Stream("WIC", "lemi036-adj", "min") in archive.streams()
         assert ADJ in archive.streams()
         assert GP20 in archive.streams()
+
+
+def test_k_is_made_of_minutes_where_there_are_no_seconds(tmp_path):
+    stream, time_ns = Stream("WIC", "lemi036", "min"), MIDNIGHT + 60 * NS * np.arange(3 * 1440)
+    with open_archive(tmp_path, write=True) as archive:
+        arrivals = [samples(stream, VECTOR, time_ns, raw(time_ns))]
+        archive.add(Batch(arrivals=arrivals, metas={stream.meta_topic: (VECTOR,)}))
+    shown = json.loads(told("k", tmp_path, "--day", "2024-05-12", "--json").stdout)
+    assert len(shown) == 8
+    assert all(0 <= row["k"] <= 3 for row in shown)
 
 
 def test_k_command_prints_three_hours_a_line(tmp_path):

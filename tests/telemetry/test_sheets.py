@@ -168,7 +168,7 @@ def test_sheet_that_is_written_reads_back(tmp_path_factory, method, d, i, azimut
 
 BAD = {
     "no azimuth": (lambda s: _replace(s, 7, "# Abs-AzimuthMark:"), "line 7: field Abs-AzimuthMark is empty"),
-    "odd azimuth": (lambda s: _replace(s, 7, "# Abs-AzimuthMark: x"), "line 7: field Abs-azimuthmark is 'x'"),
+    "odd azimuth": (lambda s: _replace(s, 7, "# Abs-AzimuthMark: x"), "line 7: field Abs-AzimuthMark is 'x'"),
     "odd unit": (lambda s: _replace(s, 4, "# Abs-TheoUnit: mil"), "line 4: field Abs-TheoUnit is 'mil'"),
     "no marks": (lambda s: _replace(s, 12, ""), "field Miren has 0 readings of the mark, wanted 8"),
     "a mark too few": (

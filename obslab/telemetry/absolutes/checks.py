@@ -98,14 +98,15 @@ def checked(measurement: Measurement, conditions: Conditions, corrected: bool) -
     if left < good:
         return other, _TURNED
     _refuse_misread(measurement, conditions, now, suspect)
-    return measurement, f"offset and epsilon of D and I disagree by {now:.2g} nT: is a reading wrong?"
+    return measurement, f"offset and epsilon of D and I disagree by {now:.1f} nT: is a reading wrong?"
 
 
 def _refuse_misread(measurement: Measurement, conditions: Conditions, now: float, suspect: float) -> None:
     """SheetError when all readings but one agree, many times better than with it."""
     rows = measurement.readings
     places = [int(place) for kind in _PARTS for place in np.flatnonzero(rows["kind"] == kind)]
-    if len(places) < _PAIRED or not np.isfinite(now) or len(measurement.of("mark")) + len(places) > len(rows):
+    whole = len(places) == sum(len(measurement.of(kind)) for kind in _PARTS)
+    if not whole or len(places) < _PAIRED or not np.isfinite(now):
         return
     tried = sorted(
         (disagreement(replace(measurement, readings=np.delete(rows, place)), conditions.without(at)), place)
@@ -117,7 +118,7 @@ def _refuse_misread(measurement: Measurement, conditions: Conditions, now: float
         where = f" line {line}" if line else ""
         raise SheetError(
             f"{measurement.name}{where}: this reading for {kind}, {position}, does not fit the others, which "
-            f"agree to {best:.2g} nT without it and to {now:.2g} nT with it; correct its circles or residual",
+            f"agree to {best:.1f} nT without it and to {now:.1f} nT with it; correct its circles or residual",
             source=measurement.source,
             line=int(line),
         )

@@ -175,8 +175,8 @@ def _reduced(measurement: Measurement, field: _Field, reference_ns: int, alone: 
     solution = solve(right, conditions)
     if solution.rms_nt > _NONSENSE_NT:  # not so when F, and with it the rms, is not known
         raise SheetError(
-            f"{measurement.name}: the readings contradict each other by {solution.rms_nt:.3g} nT (rms), wanted "
-            "some 0.5; a circle is misread, or times and azimuth are not those of the readings",
+            f"{measurement.name}: the readings contradict each other by {solution.rms_nt:.0f} nT (rms), "
+            "wanted some 0.5; a circle is misread, or the times are not those of the readings",
             source=measurement.source,
         )
     _check_sense(measurement, solution, field)

@@ -18,13 +18,15 @@ LIMIT_NT_PER_YEAR = 5.0
 
 _DAYS_PER_YEAR = 365.25
 _SAMPLES = 2_000
+_SURE = 2.0  # standard errors: a few days of spots have a slope of tens of nT a year by chance alone
 
 
 def drift(baseline: Baseline, *, h_nt: float | None = None, f_nt: float | None = None) -> xr.Dataset:
     """DRIFT: mean slope a year of each component over the interval of validity, in its unit and in nT.
 
     A degree of d is H nT, one of i is F nT, times pi/180: ``h_nt`` and ``f_nt`` are the mean fields,
-    unless given those of the spots. Jumps are left out of the slope, they are in ``range_nt``.
+    unless given those of the spots. Jumps are left out of the slope, they are in ``range_nt``. A slope is
+    ``over_limit`` when it is by two standard errors.
     """
     begin_ns, end_ns = as_ns(baseline.begin), as_ns(baseline.end)
     slopes = np.array([curve.slope(begin_ns, end_ns) for curve in baseline.curves]) * _DAYS_PER_YEAR
@@ -44,7 +46,7 @@ def drift(baseline: Baseline, *, h_nt: float | None = None, f_nt: float | None =
         per_year_nt=slopes[:, 0] * nt,
         error_nt=slopes[:, 1] * nt,
         range_nt=np.ptp(values, axis=0) * nt,
-        over_limit=np.abs(slopes[:, 0] * nt) > LIMIT_NT_PER_YEAR,
+        over_limit=np.abs(slopes[:, 0] * nt) - _SURE * np.abs(slopes[:, 1] * nt) > LIMIT_NT_PER_YEAR,
     )
 
 

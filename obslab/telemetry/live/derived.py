@@ -59,6 +59,10 @@ class DerivedSource:
         self._note = ""
         self._lock = threading.Lock()
 
+    @property
+    def clocked(self) -> bool:
+        return self.source.clocked
+
     def start(self, changed: Callable[[], None]) -> None:
         def both() -> None:
             self.update()

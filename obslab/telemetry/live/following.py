@@ -10,7 +10,7 @@ from collections.abc import Callable
 from obslab.telemetry.archive.store import Archive
 from obslab.telemetry.collect.report import read_report
 from obslab.telemetry.live.ring import Ring
-from obslab.telemetry.live.source import Condition, Rings
+from obslab.telemetry.live.source import Condition, Level, Rings
 from obslab.telemetry.sample import Meta, Stream
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ class ArchiveSource:
         self._ending = threading.Event()
         self._trouble = ""
         self._rejected = 0
+        self._report = read_report(archive.path)
         # Here, not in start(): what is stored while a view reads its history must not be passed over.
         self._row = archive.last_row()
 
@@ -47,13 +48,19 @@ class ArchiveSource:
     def meta(self, stream: Stream) -> Meta | None:
         return self._metas.get(stream.meta_topic, (None,))[-1]
 
+    @property
+    def clocked(self) -> bool:
+        """Without a collector, ever, the archive is of the past: its newest sample is where it ends."""
+        return self._report is not None
+
     def condition(self) -> Condition:
         if self._trouble:
             return Condition("off", self._trouble)
         rejected = self._rejected
         report = read_report(self.archive.path)
         if report is None:
-            return Condition("off", "no collector has written to this archive yet", 0, rejected)
+            level: Level = "ok" if any(len(ring) for ring in self.rings()) else "off"
+            return Condition(level, "no collector has written to this archive yet", 0, rejected)
         silent_s = time.time() - report.at_s
         if silent_s > _SILENT_S:
             return Condition(
@@ -99,4 +106,5 @@ class ArchiveSource:
     def _look_around(self) -> None:
         """What changes seldom: a station that started again has another clock, a message was rejected."""
         self._metas = self.archive.all_metas()
+        self._report = read_report(self.archive.path)
         self._rejected = self.archive.rejected_count()

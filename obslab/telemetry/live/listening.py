@@ -35,6 +35,7 @@ class BrokerSource:
     """Subscribes to a broker itself; the archive, when given, only fills the beginning."""
 
     live = True
+    clocked = True
 
     def __init__(self, address: Broker, topics: tuple[str, ...], archive: Archive | None) -> None:
         self._archive = archive

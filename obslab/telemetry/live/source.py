@@ -26,9 +26,15 @@ class Condition:
 
 
 class Source(Protocol):
-    """What a live view reads; ``rings`` may grow at any time."""
+    """What a live view reads; ``rings`` may grow at any time.
+
+    ``clocked`` says whether a view that follows ends at the present, else with the newest sample.
+    """
 
     live: bool
+
+    @property
+    def clocked(self) -> bool: ...
 
     def start(self, changed: Callable[[], None]) -> None: ...
     def stop(self) -> None: ...

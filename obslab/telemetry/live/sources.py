@@ -42,6 +42,7 @@ class DatasetSource:
     """Datasets as they are: nothing moves."""
 
     live = False
+    clocked = False
 
     def __init__(self, datasets: list[xr.Dataset]) -> None:
         self._rings = Rings()

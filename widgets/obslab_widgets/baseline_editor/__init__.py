@@ -1,6 +1,6 @@
 """Baselines of a variometer, from spots to what is adopted: ``BaselineEditor(archive, absolutes)``.
 
-state -> supply -> effect -> desk -> axes -> telling -> model -> drawing
+state -> supply, fitted -> effect -> desk -> axes -> telling -> model -> drawing
 edits, adopting -> editing; fields -> controls; given, worker, drawing -> view
 """
 

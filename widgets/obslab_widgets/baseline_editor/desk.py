@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from obslab.errors import BaselineError, ObslabError, SheetError
 from obslab.telemetry.absolutes import Measurement, reduce
-from obslab.telemetry.baseline import Baselines, Fit, find_jumps, fit, spots
+from obslab.telemetry.baseline import Baselines, Fit, fit, spots
 from obslab.times import to_ns
 from obslab_widgets.baseline_editor import effect as effects
+from obslab_widgets.baseline_editor.fitted import jumps_left, knots_of
 from obslab_widgets.baseline_editor.state import State
 from obslab_widgets.baseline_editor.supply import Supply, windows_around
 from obslab_widgets.latency_dashboard.state import Interval
@@ -176,7 +177,7 @@ class Desk:
 
     def _jumps(self, state: State) -> xr.Dataset:
         curve = self.fit(state)
-        return self._keep("jumps", curve, lambda: _left_over(self.spots(state), curve))
+        return self._keep("jumps", curve, lambda: jumps_left(self.spots(state), curve))
 
     def _source(self, state: State) -> tuple[str, str, float]:
         return self.instrument(state), self.scalar(state), state.pier_difference_nt
@@ -223,27 +224,6 @@ class Desk:
                 for old in list(kept)[:-_KEPT]:
                     del kept[old]
             return kept[key]  # type: ignore[no-any-return]
-
-
-def _left_over(spots: xr.Dataset, curve: Fit) -> xr.Dataset:
-    """Jumps of the spots that the curve's steps do not account for."""
-    base, names = spots["base"].values.copy(), spots["component"].values.tolist()
-    steps = curve.steps
-    for jump in range(steps.sizes["jump"]):
-        component, time, size = (steps[one].values[jump] for one in ("component", "time", "size"))
-        base[spots["time"].values >= time, names.index(component)] -= size
-    return find_jumps(spots.assign(base=spots["base"].copy(data=base)))
-
-
-def knots_of(state: State, curve: Fit | None) -> tuple[int, ...]:
-    """The knots as a State has them by hand, or as a fit has placed them."""
-    if isinstance(state.knots, tuple):
-        return state.knots
-    if state.knots is None or curve is None:
-        return ()
-    return tuple(
-        int(knot) for piece in curve.baseline.curves[0].basis.pieces for knot in piece.knots_ns[1:-1]
-    )
 
 
 def estimated_pier_nt(desk: Desk, state: State) -> float:

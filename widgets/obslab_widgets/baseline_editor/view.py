@@ -11,9 +11,9 @@ from bokeh.model import Model
 from obslab.times import to_ns
 from obslab_widgets.baseline_editor import edits
 from obslab_widgets.baseline_editor.controls import Controls
-from obslab_widgets.baseline_editor.desk import knots_of
 from obslab_widgets.baseline_editor.drawing import DELTA_F, Drawing
 from obslab_widgets.baseline_editor.editing import Editing
+from obslab_widgets.baseline_editor.fitted import knots_of
 from obslab_widgets.baseline_editor.given import desk_of
 from obslab_widgets.baseline_editor.model import boxed, frame
 from obslab_widgets.baseline_editor.state import State

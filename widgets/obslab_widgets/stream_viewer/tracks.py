@@ -67,8 +67,9 @@ def look(
     rings = _at_level(source.rings(), state)
     origins_of = getattr(source, "origins", lambda stream: (recorded(stream),))
     wall_ns = now_ns if state.until_ns is None else state.until_ns
-    if state.until_ns is None and not source.live:
-        wall_ns = max((ring.latest_ns() or 0) + 1 for ring in source.rings())
+    held = [ring.latest_ns() or 0 for ring in source.rings()]
+    if state.until_ns is None and held and not source.clocked:
+        wall_ns = max(held) + 1
     tracks = []
     for ring in sorted(rings, key=_place):
         meta = source.meta(ring.stream)
