@@ -507,10 +507,24 @@ def test_azimuth_that_nobody_knows_is_told(two):
 
 
 def test_components_that_make_no_frame_are_refused(two):
-    with pytest.raises(FrameError, match="the variometer has f h; wanted h e z"):
+    with pytest.raises(FrameError, match="has f h, which are not .*wanted x y z, h d z, d i f, or a"):
         absolutes.reduce(two[0], variometer()[["h", "f"]])
     with pytest.raises(FrameError, match="no s or f among h"):
         absolutes.reduce(two[0], scalar=variometer()[["h"]])
+
+
+def test_components_of_two_frames_are_refused(two):
+    series = variometer()
+    with pytest.raises(FrameError, match="d e f h z, which are not the components of one frame"):
+        absolutes.reduce(two[0], series.assign(d=series.e), series)
+
+
+def test_variometer_in_degrees_is_one_in_minutes_of_arc():
+    made = absolutes.simulate(waving_field, BEGIN, offset_nt=3.0)
+    series = variometer(frame="hdz")
+    degrees = series.assign(d=("time", series.d.values / 60, {**series.d.attrs, "units": "deg"}))
+    found, wanted = (absolutes.reduce(made, one, series) for one in (degrees, series))
+    assert float(found.d[0]) == pytest.approx(float(wanted.d[0]), abs=1e-12)
 
 
 def test_variations_of_another_station_are_refused(two):

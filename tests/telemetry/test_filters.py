@@ -190,7 +190,7 @@ def test_a_dataset_keeps_what_it_is_and_says_what_was_done():
         "data_interval": "filtered 1-minute (00:15-01:45), Gaussian",
     }
     assert minutes.s.units == "nT"
-    assert len(minutes.filter) <= 45, "what IAGA-2002's Data Interval Type can hold"
+    assert len(minutes.data_interval) <= 45, "what IAGA-2002's Data Interval Type can hold"
 
 
 def test_declination_is_averaged_through_south():

@@ -9,13 +9,15 @@ import numpy as np
 from obslab.errors import SheetError
 from obslab.telemetry.absolutes.measurement import Measurement
 from obslab.telemetry.absolutes.sheet import FACES, FIRST_LINE
+from obslab.telemetry.whole import write_whole
 from obslab.times import iso
 
 
 def write_sheet(measurement: Measurement, path: Path | str) -> Path:
     """A sheet that ``read_sheet`` reads back: angles to 1e-9 degrees, times to their last digit.
 
-    A sheet has no time for the readings of the mark, and no more than four pairs of them.
+    A sheet has no time for the readings of the mark, and no more than four pairs of them. The file is there
+    whole or not at all. Raises SheetError, and RecordingError when the disk refuses.
     """
     path = Path(path)
     marks = measurement.of("mark")
@@ -51,8 +53,7 @@ def write_sheet(measurement: Measurement, path: Path | str) -> Path:
         if row["kind"] != "mark"
     ]
     lines += ["PPM:", *(f"{_stamp(t)}  {_number(f)}" for t, f in measurement.scalar.tolist()), "Result:"]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return write_whole(path, ("\n".join(lines) + "\n").encode())
 
 
 def _number(value: float) -> str:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]
 
-FRAMES = {"hez": ("h", "e", "z"), "xyz": ("x", "y", "z"), "hdz": ("h", "d", "z"), "dif": ("d", "i", "f")}
 _ARCMIN = np.pi / 180 / 60
 
 
@@ -95,15 +94,11 @@ def still(count: int) -> Variation:
 
 
 def variometer_course(dataset: xr.Dataset) -> tuple[str, Course]:
-    """Frame of a variometer's Dataset and its three components."""
-    names = {str(name) for name in dataset.data_vars}
-    frame = next((frame for frame, parts in FRAMES.items() if names >= set(parts)), None)
-    if frame is None:
-        raise FrameError(
-            f"the variometer has {' '.join(sorted(names)) or 'nothing'}; wanted h e z, x y z, h d z or d i f",
-            components=sorted(names),
-        )
-    return frame, _course(dataset, FRAMES[frame])
+    """Frame of a variometer's Dataset and its three components, in nT and arcmin."""
+    from obslab.telemetry.frames import frame_of
+
+    frame = frame_of(dataset)
+    return frame, _course(dataset, tuple(frame))
 
 
 def scalar_course(dataset: xr.Dataset, pier_difference_nt: float = 0.0) -> Course:
@@ -138,6 +133,7 @@ def _extent(course: Course) -> str:
 def _course(dataset: xr.Dataset, parts: tuple[str, ...]) -> Course:
     time_ns = to_ns(dataset["time"].values)
     values = np.column_stack([np.asarray(dataset[name].values, np.float64) for name in parts])
+    values *= [60.0 if dataset[name].attrs.get("units") == "deg" else 1.0 for name in parts]
     cadence_s = float(dataset.attrs.get("cadence_s") or 0.0)
     if not cadence_s and len(time_ns) > 1:
         cadence_s = float(np.median(np.diff(time_ns))) / NS_PER_S

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from obslab.errors import BaselineError
 from obslab.telemetry.baseline import drifting
@@ -87,7 +89,8 @@ def fit(
     how = _how(method, degree, knots, smoothing, steps, restart, reject_sigma, extrapolation)
     table = Candidates.of(spots)
     interval = _interval(table, begin, end)
-    taken, problem, solutions, far = _settled(table, how)
+    with _blas().limit(limits=1, user_api="blas"):  # such small matrices wait for threads, not for sums
+        taken, problem, solutions, far = _settled(table, how)
     final = table.with_rejected(~taken, far, how.reject_sigma)
     curves = tuple(
         Curve(name, unit, problem.basis, s.coefficients, _rounded(s.factor), s.chi2, s.smoothing_days)
@@ -118,6 +121,11 @@ def fit(
         drift=drifting.drift(baseline),
         steps=drifting.steps_of(baseline),
     )
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # looks at every library loaded, once
 
 
 def _settled(table: Candidates, how: How) -> tuple[NDArray[np.bool_], Problem, list[Solution], Floats]:
