@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from telemetry.theodolites import ARCSEC, DATA, wic
+from telemetry.theodolites import ARCSEC, wic
 
+from obslab import conrad
 from obslab.telemetry import absolutes
 from obslab.telemetry.datasets import samples_schema
 
 pytestmark = pytest.mark.long
 
+DATA = conrad.sheets()[0].parent
 SHEETS = ["example6a.txt", "example6b.txt"]
 
 

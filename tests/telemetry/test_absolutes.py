@@ -507,7 +507,7 @@ def test_azimuth_that_nobody_knows_is_told(two):
 
 
 def test_components_that_make_no_frame_are_refused(two):
-    with pytest.raises(FrameError, match="has f h, which are not .*wanted x y z, h d z, d i f, or a"):
+    with pytest.raises(FrameError, match=r"has f h, which are not .*wanted x y z, h d z, d i f, or a"):
         absolutes.reduce(two[0], variometer()[["h", "f"]])
     with pytest.raises(FrameError, match="no s or f among h"):
         absolutes.reduce(two[0], scalar=variometer()[["h"]])
