@@ -100,7 +100,7 @@ def test_any_baseline_comes_back_the_same(base, text, degree, now):
 
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_baseline_are_refused(payload):
-    with pytest.raises(BaselineError, match="sheet (is not a baseline|has format)"):
+    with pytest.raises(BaselineError, match=r"sheet (is not a baseline|has format)"):
         Baseline.from_json(payload, "sheet")
 
 

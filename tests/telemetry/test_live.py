@@ -275,6 +275,21 @@ def test_broker_view_is_filled_from_an_archive_with_what_its_filter_wants(
     wait_for(lambda: times_in(source, wanted) == list(range(4, 12)), what="live samples")
 
 
+def test_broker_view_follows_in_its_archive_what_is_computed_from_the_samples(
+    shared_broker, at, start, archive
+):
+    adjusted = Stream("FFF", "lemi0001-adj")
+    store(archive, 0, 1, stream=Stream("FFF", "lemi0001"))
+    source = source_of(shared_broker.url, topics=("fff/#",), history=archive.path)
+    source.reach(600.0)
+    start(source)
+    connected(source)
+    store(archive, 0, 1, 2, stream=adjusted)  # nobody publishes it
+    wait_for(lambda: times_in(source, adjusted) == [0, 1, 2], what="a stream that began after the view")
+    store(archive, 3, stream=adjusted)
+    wait_for(lambda: times_in(source, adjusted) == [0, 1, 2, 3], what="its next sample")
+
+
 def test_messages_not_understood_are_counted_and_those_before_their_metadata_are_kept(
     shared_broker, at, start, client
 ):

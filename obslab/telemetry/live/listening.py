@@ -18,6 +18,7 @@ from obslab.telemetry.archive.store import Archive
 from obslab.telemetry.broker.link import Link
 from obslab.telemetry.collect.intake import Intake, Message
 from obslab.telemetry.collect.words import apart
+from obslab.telemetry.derived import is_derived
 from obslab.telemetry.live.ring import Ring
 from obslab.telemetry.live.source import Condition, Rings
 from obslab.telemetry.readings import Readings
@@ -57,6 +58,7 @@ class BrokerSource:
         self._filters = topics
         self._window_s = 0.0
         self._fills_at: deque[float] = deque()
+        self._derived_at = 0.0
 
     def start(self, changed: Callable[[], None]) -> None:
         self._link.start()
@@ -86,9 +88,8 @@ class BrokerSource:
         self._window_s = max(self._window_s, window_s)
         if self._archive is None:
             return
-        for stream in self._archive.streams():
-            if any(paho.topic_matches_sub(topic, stream.topic) for topic in self._filters):
-                self._rings.fill(self._archive, stream, window_s)
+        for stream in self._wanted(self._archive):
+            self._rings.fill(self._archive, stream, window_s)
 
     def _up(self, _session_present: bool) -> None:
         """What was sent between two connections, or while we subscribed, only the archive has: ask it
@@ -111,6 +112,7 @@ class BrokerSource:
                 if self._fills_at and time.monotonic() > self._fills_at[0]:
                     self._fills_at.popleft()
                     self.reach(self._window_s)
+                self._take_derived()
                 with self._lock:
                     taken, self._inbox = list(self._inbox), deque()
                 self._take(taken)
@@ -137,6 +139,26 @@ class BrokerSource:
             readings = self._decoded(arrivals)
             if readings is not None:
                 self._rings.add(readings)
+
+    def _take_derived(self) -> None:
+        """What is computed from the samples nobody publishes: the archive has it, a second later."""
+        if self._archive is None or time.monotonic() < self._derived_at:
+            return
+        self._derived_at = time.monotonic() + _TICK_S
+        latest = {ring.stream: ring.latest_ns() for ring in self._rings.all()}
+        for stream in filter(is_derived, self._wanted(self._archive)):
+            if (latest_ns := latest.get(stream)) is None:
+                self._rings.fill(self._archive, stream, self._window_s)
+            else:
+                self._rings.add(self._archive.readings(stream, latest_ns + 1, 2**63 - 1))
+
+    def _wanted(self, archive: Archive) -> list[Stream]:
+        """The archive's streams that a filter asks for."""
+        return [
+            stream
+            for stream in archive.streams()
+            if any(paho.topic_matches_sub(topic, stream.topic) for topic in self._filters)
+        ]
 
     def _decoded(self, arrivals: Arrivals) -> Readings | None:
         meta = valid_at(self._intake.metas[arrivals.stream.meta_topic], int(arrivals.time_ns[0]))
