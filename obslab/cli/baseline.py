@@ -23,8 +23,10 @@ _FOLDER = "baselines"
 @app.command("adopt")
 def adopt(
     archive: Path,
-    station: Annotated[str, typer.Option("--station", help="IAGA code, as in WIC.")],
-    instrument: Annotated[str, typer.Option("--instrument", help="The variometer, as in lemi036.")],
+    station: Annotated[str | None, typer.Option("--station", help="IAGA code; else the only one.")] = None,
+    instrument: Annotated[
+        str | None, typer.Option("--instrument", help="The variometer, as in lemi036; else the only one.")
+    ] = None,
     files: Annotated[
         list[Path] | None,
         typer.Option("--absolutes", help="DI sheet or AUTODIF file; repeat. Else those in the archive."),
@@ -65,13 +67,16 @@ def adopt(
     from obslab.cli.baseline_report import lines, report
     from obslab.telemetry.archive.store import open_archive
     from obslab.telemetry.baseline import Baselines, find_jumps, fit
+    from obslab.telemetry.processing.merging import chosen
     from obslab.telemetry.processing.observing import observed
     from obslab.times import now_ns
 
-    station = station.upper()
     with open_archive(archive) as opened:
-        taken = _measurements(opened, station, files or [], begin, end, margin_days)
-        _, spots = observed(opened, taken, station, instrument, scalar, pier_difference_nt=pier_difference)
+        raw = chosen(opened, station, instrument, kinds=("vector",))
+        taken = _measurements(opened, raw.station, files or [], begin, end, margin_days)
+        _, spots = observed(
+            opened, taken, raw.station, raw.instrument, scalar, pier_difference_nt=pier_difference
+        )
     found = fit(
         spots,
         method=method,  # type: ignore[arg-type]  # refused there if unknown

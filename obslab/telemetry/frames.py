@@ -11,7 +11,7 @@ NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,14 +118,20 @@ def frame_of(dataset: xr.Dataset) -> str:
     FrameError when they are none of these, or of more than one.
     """
     there = {str(name) for name in dataset.data_vars}
-    frame = _FRAME_OF.get(frozenset(there & _DIRECTIONS))
-    if frame is None or not set(frame) <= there:
+    frame = frame_among(there)
+    if frame is None:
         raise FrameError(
             f"{whose(dataset)} has {_listed(there & (_DIRECTIONS | set('fsg')))}, which are not the "
             "components of one frame: wanted x y z, h d z, d i f, or a variometer's h e z; drop what is over",
             components=tuple(sorted(there)),
         )
     return frame
+
+
+def frame_among(components: Set[str]) -> str | None:
+    """The frame that components make, with totals beside or not; None when they are not one frame's."""
+    frame = _FRAME_OF.get(frozenset(components & _DIRECTIONS))
+    return frame if frame is not None and set(frame) <= components else None
 
 
 def to_xyz(dataset: xr.Dataset) -> xr.Dataset:

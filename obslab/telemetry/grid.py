@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-FRAMES = ("xyz", "hdz", "hez", "dif")
 SCALARS = "sfg"
 UNITS = {**dict.fromkeys("xyzhefsguv", "nT"), **dict.fromkeys("di", "arcmin")}
 """The unit of each component in a Dataset, by INTERMAGNET's letter."""
@@ -30,7 +29,7 @@ _MOST = 6_000_000  # rows: ten weeks of seconds, eleven years of minutes; a wron
 class Grid:
     """Samples at every time of a regular grid; ``values`` has NaN where the Dataset had no sample.
 
-    ``frame`` is one of ``FRAMES``, or empty when there is a scalar alone; ``scalar`` has the letters
+    ``frame`` is one of ``frames.FRAMES``, or empty when there is a scalar alone; ``scalar`` has the letters
     of what is beside it. ``time_ns`` and each of ``values`` have shape (time,); ``place`` says
     where on the grid each sample of the Dataset is.
     """
@@ -100,11 +99,13 @@ def frame_of(letters: str) -> tuple[str, str]:
     there = set(letters)
     if len(there) == 1 and there <= set("sf"):
         return "", letters[0]
-    for frame in FRAMES:
-        rest = there - set(frame)
-        if there >= set(frame) and rest <= set(SCALARS):
-            return frame, "".join(letter for letter in SCALARS if letter in rest)
-    return "", ""
+    from obslab.telemetry.frames import frame_among  # not above: a station reads files, without xarray
+
+    frame = frame_among(there) or ""
+    rest = there - set(frame)
+    if not frame or not rest <= set(SCALARS):
+        return "", ""
+    return frame, "".join(letter for letter in SCALARS if letter in rest)
 
 
 def _places(time_ns: NDArray[np.int64], told_s: object, file: str) -> tuple[float, NDArray[np.int64]]:

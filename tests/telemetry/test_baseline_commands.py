@@ -104,6 +104,11 @@ def test_options_reach_the_fit(archive):
     assert said["used"] == 6 and said["degree"] == 0
 
 
+def test_the_only_variometer_need_not_be_named(archive):
+    alone = json.loads(told("adopt", archive, *PIER, "--dry-run", "--json"))
+    assert alone == json.loads(told("adopt", archive, *WHAT, *PIER, "--dry-run", "--json"))
+
+
 def test_nobody_adopts_without_a_name_and_a_reason(archive):
     for words in ((), WHO[:2], WHO[2:], (*WHO[:3], " ")):
         with pytest.raises(ConfigError, match="give --author and --reason"):
@@ -113,7 +118,7 @@ def test_nobody_adopts_without_a_name_and_a_reason(archive):
 
 
 def test_what_is_not_there_is_said(archive, tmp_path):
-    with pytest.raises(NoStreamError, match="no absolute measurements of PEA"):
+    with pytest.raises(NoStreamError, match="no vector stream PEA lemi036; it has"):
         told("adopt", archive, *WHAT[2:], "--station", "PEA", "--dry-run")
     with pytest.raises(NoStreamError):
         told("adopt", archive, "--station", "WIC", "--instrument", "lemi099", "--dry-run")

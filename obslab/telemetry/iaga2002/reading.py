@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from obslab.errors import RecordingError
-from obslab.telemetry.grid import FRAMES, UNITS, samplerate_of
+from obslab.telemetry.grid import UNITS, samplerate_of
 from obslab.telemetry.iaga2002.parsing import IagaFile, parse
 from obslab.telemetry.iaga2002.words import INDEPENDENT, facts_of
 from obslab.times import from_ns
@@ -50,6 +50,8 @@ def read(path: str | Path) -> xr.Dataset:
 
 def _columns(file: IagaFile, name: str) -> dict[str, int]:
     """Components that are measured, in the order of their frame, each with its column."""
+    from obslab.telemetry.frames import FRAMES
+
     letters = [letter.lower() for letter in file.components]
     told = "".join(letters)
     if letters[3] == "f" and ("f" in letters[:3] or INDEPENDENT in file.comments):
