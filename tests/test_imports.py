@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -5,7 +6,7 @@ import pytest
 
 # What a station on a small ARM board does without: it has the base dependencies only.
 HEAVY = [
-    *["xarray", "pandas", "netCDF4", "scipy", "dask", "numba", "astropy"],
+    *["xarray", "pandas", "netCDF4", "cdflib", "scipy", "dask", "numba", "astropy"],
     *["iotcore", "bokeh", "ipywidgets", "anywidget"],
 ]
 STATION = [
@@ -53,5 +54,6 @@ print(*sorted(set({[*HEAVY, "serial"]}) & set(sys.modules)))
         [sys.executable, "-c", script], input="".join(LINES), capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert "obslab: 6 messages are in j but not delivered" in done.stderr  # five and a minute's mean
+    # Five, and the mean of a minute, or of two when one ended meanwhile.
+    assert re.search("obslab: [67] messages are in j but not delivered", done.stderr), done.stderr
     assert done.stdout.split() == []

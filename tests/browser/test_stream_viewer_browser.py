@@ -170,6 +170,7 @@ def test_it_is_readable_in_both_themes_and_at_two_widths(viewer, theme):
             assert box["width"] > 300 and box["x"] + box["width"] <= width, part
 
 
+@pytest.mark.long
 def test_the_notebook_shows_a_storm_that_moves_within_five_seconds(lab, request, monkeypatch):
     shutil.copy(NOTEBOOK, lab.root)
     notebook = lab.open(NOTEBOOK.name)

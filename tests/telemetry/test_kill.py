@@ -114,6 +114,7 @@ def check(folder, sent, *, kills):
     log.warning("after %d kills: %s", kills, dict(seen))
 
 
+@pytest.mark.long
 def test_nothing_is_lost_or_doubled_by_twenty_kills(tmp_path, observatory, rng):
     sent = recording(18 * SPEED)
     sent.write(tmp_path / "sent.npz")
