@@ -54,6 +54,6 @@ print(*sorted(set({[*HEAVY, "serial"]}) & set(sys.modules)))
         [sys.executable, "-c", script], input="".join(LINES), capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    # Five, and the mean of a minute, or of two when one ended meanwhile.
+    # Five, and the mean of a minute; under load a seventh comes, 9 of 48 times, and nobody knows why yet.
     assert re.search("obslab: [67] messages are in j but not delivered", done.stderr), done.stderr
     assert done.stdout.split() == []
