@@ -1,0 +1,1 @@
+"""Simultaneous astrometry and photometry of many images."""
