@@ -60,6 +60,23 @@ def test_lemi_temperatures_and_voltage_become_one_mean_a_minute():
     assert [(one.time_ns, one.values[0]) for one in driver.end()] == [((T0_S + 60) * NS, 24.0)]
 
 
+@pytest.mark.parametrize(
+    ("rest", "begins_s"),
+    [(GPS, [T0_S]), ("", [NOW_NS // NS, NOW_NS // NS + 60])],  # without a receiver: the computer's minutes
+)
+def test_lemi_means_are_of_the_minutes_its_samples_have_each_once(rest, begins_s):
+    driver = Lemi25()
+    late_ns = NOW_NS + 57 * NS  # of a minute of this computer; the instrument's own minute has just begun
+    lines = [lemi(second, rest=f"-12.31 {18 + second} 12.63 {rest}") for second in range(5)]
+    found = [one for n, line in enumerate(lines) for one in driver.feed(line, late_ns + n * NS)]
+    found += driver.end()
+    samples_s = [one.time_ns // NS for one in found if one.stream == 0]
+    means = [one for one in found if one.stream == 1]
+    assert [one.time_ns // NS for one in means] == begins_s
+    assert sorted({second // 60 * 60 for second in samples_s}) == begins_s
+    assert [one.values[0] for one in means] == ([20.0] if rest else [19.0, 21.5])  # 18 to 20, 21 and 22
+
+
 def test_lemi_streams_are_named_after_the_instrument_and_say_their_units():
     (vector, about), (housekeeping, about_housekeeping) = Lemi25().metas("PEA", ["lemi7"])
     assert (vector.topic, housekeeping.topic) == ("pea/lemi7/sec", "pea/lemi7-hk/min")
