@@ -1,0 +1,279 @@
+"""From tables and an association to the Problem and the State the solver starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from obslab.errors import ObslabError
+from obslab.jointfit.association import Association
+from obslab.jointfit.fitting.motion import (
+    FLOOR_MAS,
+    LEAST_EPOCHS_PARALLAX,
+    LEAST_SPAN_OF_STAR_YR,
+    LEAST_SPAN_YR,
+    distinct_epochs,
+    motion_is_due,
+    parallax_is_due,
+    priors,
+)
+from obslab.jointfit.fitting.starting import plane_grid, start
+from obslab.jointfit.fitting.weights import weights
+from obslab.jointfit.mapping.layout import Layout
+from obslab.jointfit.mapping.terms import Points, Term
+from obslab.jointfit.polynomial import basis, chebyshev_grid, degree_of
+from obslab.jointfit.projection import earth, homography
+from obslab.jointfit.solve.problem import Problem, State
+
+Floats = NDArray[np.float64]
+GAUGE_REFERENCE_ARCSEC = 0.5
+"""A reference with larger errors does not hold the low-order distortions of single exposures."""
+GAUGE_ARCSEC = 0.5
+"""Then each exposure's mapping is held to its start within this, at the edge of the field."""
+
+
+class FitError(ObslabError, ValueError):
+    """Data or options that a joint fit cannot be made of."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user chose about stars, errors and terms; ``fit`` documents each."""
+
+    motion: Any = "auto"
+    parallax: Any = "auto"
+    refraction: str | None = None
+    terms: tuple[Term, ...] = ()
+    floor_mas: Any = 0.0
+    reference_error_mas: float | None = None
+    reference_floor_mas: float = FLOOR_MAS
+    projector: str = "gnomonic"
+    gauge_arcsec: float | None = None
+
+
+@dataclass
+class Assembled:
+    """A Problem with what leads back to the tables: ``rows`` of measured, in the problem's order."""
+
+    problem: Problem
+    state: State
+    rows: NDArray[np.int64]
+    epoch_yr: float
+    frame: Floats
+    frames: Floats
+    points: Points
+    notes: list[str] = field(default_factory=list)
+
+
+def assemble(
+    measured: xr.Dataset,
+    reference: xr.Dataset | None,
+    exposures: xr.Dataset,
+    association: Association,
+    layout: Layout,
+    choices: Choices,
+    *,
+    color: Floats | None = None,
+) -> Assembled:
+    """The Problem of all associated measurements, and where it starts."""
+    rows = np.flatnonzero(association.star >= 0)
+    if not len(rows):
+        raise FitError("no star was measured twice: nothing to fit", counts=association.counts)
+    image = measured.image.values[rows]
+    images = measured.sizes["image"]
+    exposure = np.searchsorted(exposures.exposure.values, measured.exposure.values).astype(np.int32)
+    star = association.star[rows].astype(np.uint32)
+    count = len(association.reference)
+    place_of_row = np.cumsum(association.star >= 0, dtype=np.int32) - np.int32(1)
+    members = place_of_row[association.members]
+    grid = plane_grid(measured, association.frames, association.affine, exposure)
+    notes: list[str] = []
+    identity = choices.projector == "identity"
+    if identity:
+        grid, place, unit = _onto_held_image(measured, association, layout, grid, exposure)
+    else:
+        unit = float(np.abs(grid).max())
+        place = association.position / unit
+        grid = grid / unit
+    inner, outer = start(layout, grid)
+    if identity:
+        inner[layout.held_inner] = basis(layout.inner_degree).identity()
+        held = int(np.flatnonzero(layout.held_inner)[0])
+        inner[layout.held_inner, :, 0] = measured.mid.values[held] / unit
+        inner[layout.held_inner, 0, 1] = measured.half.values[held, 0] / unit
+        inner[layout.held_inner, 1, 2] = measured.half.values[held, 1] / unit
+
+    epochs = exposures.epoch.values
+    per_exposure = np.bincount(exposure[image], minlength=len(epochs))
+    epoch_yr = float(np.average(epochs, weights=per_exposure))
+    span = float(np.ptp(epochs[per_exposure > 0]))
+    motion, parallax = _who_moves(choices, reference, association, rows, exposure, image, epochs, star, count)
+    prior = priors(
+        None if identity else reference, association.reference, place, association.frame, epoch_yr, span, unit,
+        motion, parallax, error_mas=choices.reference_error_mas, floor_mas=choices.reference_floor_mas,
+    )  # fmt: skip
+    size = prior.at.shape[1]
+    stars = np.zeros((count, size))
+    stars[:, :2] = place
+    stars[:, 2:] = prior.at[:, 2:]
+
+    half = measured.half.values[image]
+    mid = measured.mid.values[image]
+    x, y = measured.x.values[rows], measured.y.values[rows]
+    scale = np.array([unit, unit, 1.0])
+    plane = homography(association.frames, association.frame) * scale[None, :] / scale[:, None]
+    mjd = exposures.mjd.values
+    directions = earth(mjd) @ association.frame.T if size == 5 else np.zeros((len(mjd), 3))
+    held_gauge = _gauge(choices, reference, layout, unit, notes) if not identity else None
+    points = _points(measured, exposures, rows, exposure, image, x, y, half, unit, color)
+    terms = tuple(term.bind(points) for term in choices.terms)
+    first = np.concatenate([[0], np.cumsum(np.bincount(image, minlength=images))]).astype(np.int64)
+    problem = Problem(
+        basis(layout.inner_degree), basis(layout.outer_degree), layout.inner, layout.outer, exposure, first,
+        np.ascontiguousarray((x - mid[:, 0]) / half[:, 0]), np.ascontiguousarray((y - mid[:, 1]) / half[:, 1]),
+        _weights(measured, rows, unit, choices, identity), star, association.first, members,
+        np.broadcast_to(np.eye(3), plane.shape).copy() if identity else plane,
+        prior.information, prior.at, prior.free,
+        np.repeat(~layout.held_inner[:, None], len(basis(layout.inner_degree)), 1),
+        np.repeat(~layout.held_outer[:, None], len(basis(layout.outer_degree)), 1),
+        epochs - epoch_yr, directions, 0.0 if identity else np.radians(unit), unit, prior.on,
+        (association.reference >= 0) & (not identity), held_gauge, terms,
+    )  # fmt: skip
+    notes.append(f"stars: {prior.why}")
+    begin = np.concatenate([np.zeros(0)] + [np.where(t.free, 0.0, 1.0) for t in terms])
+    return Assembled(
+        problem, State(inner, outer, stars, begin), rows, epoch_yr, association.frame, association.frames, points, notes
+    )
+
+
+def _weights(
+    measured: xr.Dataset, rows: NDArray[np.int64], unit: float, choices: Choices, identity: bool
+) -> NDArray[np.float32]:
+    if not identity:
+        return weights(measured, rows, unit, choices.floor_mas)
+    if "sigma_x" in measured:
+        # Pixels of one image are pixels of the others up to a rotation: round errors are right to that.
+        error = np.sqrt((measured.sigma_x.values[rows] ** 2 + measured.sigma_y.values[rows] ** 2) / 2)
+    else:
+        error = measured.sigma.values[rows]
+    return np.asarray((unit / error.astype(float)) ** 2, np.float32)[None]
+
+
+def _who_moves(
+    choices: Choices, reference: xr.Dataset | None, association: Association, rows: Any, exposure: Any, image: Any,
+    epochs: Floats, star: Any, count: int,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:  # fmt: skip
+    """Whose proper motion and parallax are fitted: by the rule, by yes or no, or by a mask over fitted stars."""
+    nobody = np.zeros(count, bool)
+    seen = np.flatnonzero(np.bincount(exposure[image], minlength=len(epochs)))
+    span, distinct = float(np.ptp(epochs[seen])), distinct_epochs(epochs[seen])
+    out = []
+    for choice, due, least, span_of_star in (
+        (choices.motion, motion_is_due, 2, LEAST_SPAN_OF_STAR_YR),
+        (choices.parallax, parallax_is_due, LEAST_EPOCHS_PARALLAX, LEAST_SPAN_YR),
+    ):
+        automatic = isinstance(choice, str) and choice == "auto"
+        if choices.projector == "identity" or choice is False or choice is None:
+            out.append(nobody.copy())
+        elif automatic and not due(reference, span, distinct):
+            out.append(nobody.copy())
+        elif automatic or choice is True:
+            own_span, measurements = _spans(epochs[exposure[image]], star, count)
+            if automatic:
+                out.append((own_span >= span_of_star) & (measurements >= least))
+            else:
+                out.append(((own_span > 0) & (measurements >= 2)) | (association.reference >= 0))
+        else:
+            mask = np.asarray(choice, bool)
+            if mask.shape != (count,):
+                raise FitError(
+                    f"the mask of moving stars has shape {mask.shape}, wanted ({count},): one for each fitted star"
+                )
+            out.append(mask)
+    return out[0], out[1]
+
+
+def _spans(when: Floats, star: Any, count: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Years from each star's first measurement to its last, and how many it has."""
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low, star, when)
+    np.maximum.at(high, star, when)
+    return np.where(np.isfinite(low), high - low, 0.0), np.bincount(star, minlength=count)
+
+
+def _gauge(
+    choices: Choices, reference: xr.Dataset | None, layout: Layout, unit: float, notes: list[str]
+) -> Floats | None:
+    """Weak information on the outer mappings where the reference does not hold them, and the word about it."""
+    width = choices.gauge_arcsec
+    if width is None:
+        error = choices.reference_error_mas
+        if error is None and reference is not None:
+            error = float(np.nanmedian(reference.ra_error.values))
+        if reference is not None and error is not None and error <= GAUGE_REFERENCE_ARCSEC * 1e3:
+            return None
+        width = GAUGE_ARCSEC
+        what = "there is no reference" if reference is None else f'its typical error is {(error or 0) / 1e3:.2g}"'
+        notes.append(
+            f'the reference leaves low-order distortions to the gauge ({what}): mappings are held to the rough WCS '
+            f'within {width:g}" at the edge'
+        )
+    information = 1 / (width / 3600 / unit) ** 2
+    inner = np.zeros((len(layout.inner_names), len(basis(layout.inner_degree))))
+    outer = np.full((len(layout.outer_names), len(basis(layout.outer_degree))), information)
+    if layout.model == "simple":
+        inner[:] = information
+        outer[:] = 0
+    return np.concatenate([inner.ravel(), outer.ravel()])
+
+
+def _points(
+    measured: xr.Dataset, exposures: xr.Dataset, rows: Any, exposure: Any, image: Any, x: Floats, y: Floats,
+    half: Floats, unit: float, color: Floats | None,
+) -> Points:  # fmt: skip
+    detectors, number = np.unique(measured.detector.values, return_inverse=True)
+    return Points(
+        x, y, half, exposure[image].astype(np.int64), number[image].astype(np.int64), tuple(detectors.tolist()),
+        color if color is not None else np.zeros(0),
+        tuple(exposures.band.values.astype(str).tolist()), exposures.airmass.values,
+        exposures.parallactic_angle.values, unit,
+    )  # fmt: skip
+
+
+def _onto_held_image(
+    measured: xr.Dataset, association: Association, layout: Layout, grid: Floats, exposure: Any
+) -> tuple[Floats, Floats, float]:
+    """For image-to-image fits: all grids and stars in pixels of the held image, over its half size."""
+    held = int(np.flatnonzero(layout.held_inner)[0])
+    u, v = chebyshev_grid(int(np.sqrt(grid.shape[1])))
+    unit = float(measured.half.values[held].max())
+    to_common = homography(association.frame, association.frames[exposure])
+    m = to_common[:, None]
+    depth = m[..., 2, 0] * grid[..., 0] + m[..., 2, 1] * grid[..., 1] + m[..., 2, 2]
+    common = np.stack(
+        [
+            (m[..., r, 0] * grid[..., 0] + m[..., r, 1] * grid[..., 1] + m[..., r, 2]) / depth
+            for r in range(2)
+        ],
+        -1,
+    )
+    mine = common[held]
+    middle, scale = mine.mean(0), np.abs(mine - mine.mean(0)).max()
+    pixel = np.stack([u, v], -1) * measured.half.values[held] + measured.mid.values[held]
+    back = basis(3)
+    coefficients = np.linalg.lstsq(back(*((mine - middle) / scale).T), pixel / unit, rcond=None)[0]
+
+    def onto(place: Floats) -> Floats:
+        away = (place - middle) / scale
+        return np.asarray(back(away[..., 0], away[..., 1]) @ coefficients)
+
+    return onto(common), onto(association.position), unit
+
+
+def degrees_of_start(measured: xr.Dataset) -> int:
+    """The degree of the rough WCS."""
+    return degree_of(measured.sizes["term"])

@@ -1,0 +1,301 @@
+"""FitResult: mappings, stars and residuals of a joint fit, and what can be done with them."""
+
+from __future__ import annotations
+
+import copy
+import resource
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from obslab.jointfit import projection
+from obslab.jointfit.association import Association
+from obslab.jointfit.fitting.assembling import Assembled, Choices, FitError
+from obslab.jointfit.fitting.color import colors
+from obslab.jointfit.fitting.run import Outcome, refit
+from obslab.jointfit.mapping.layout import Layout
+from obslab.jointfit.mapping.refraction import BoundRefraction
+from obslab.jointfit.solve.newton import Control, Progress
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from obslab.jointfit.transforms import Transform
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What ``fit`` gives. Nothing in it changes; ``refit`` makes another.
+
+    Pixels are FITS pixels, the first one being 1; sky angles ICRS degrees.
+    """
+
+    measured: xr.Dataset
+    reference: xr.Dataset | None
+    exposures: xr.Dataset
+    association: Association
+    layout: Layout
+    assembled: Assembled
+    outcome: Outcome
+    choices: Choices
+    control: Control
+    stages: tuple[frozenset[str], ...]
+    notes: list[str]
+    photometry: Any = None
+    turbulence: Any = None
+    excluded: NDArray[np.bool_] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    # ---------------------------------------------------------------- mappings
+    def image(self, exposure: int, detector: int) -> int:
+        """Position of an image along dimension image."""
+        m = self.measured
+        found = np.flatnonzero((m.exposure.values == exposure) & (m.detector.values == detector))
+        if not len(found):
+            raise FitError(
+                f"there is no image of exposure {exposure}, detector {detector}; exposures are "
+                f"{_some(m.exposure.values)}, detectors {_some(m.detector.values)}",
+                exposure=exposure, detector=detector,
+            )  # fmt: skip
+        return int(found[0])
+
+    def plane(self, images: Any, u: Any, v: Any) -> Floats:
+        """(B, P, 2): where ``images`` put the normalised positions (u, v) (P,), degrees in their exposures' planes.
+
+        Polynomials and templates; without color and turbulence, which are not of the image alone.
+        """
+        images = np.atleast_1d(images)
+        p, s = self.assembled.problem, self.outcome.solver.state
+        u, v = np.asarray(u, np.float64), np.asarray(v, np.float64)
+        if any(term.where == "pixel" for term in p.terms):
+            moved = [self._with_templates(int(i), u, v) for i in images]
+            return np.stack([self._plane(int(i), a, b) for i, (a, b) in zip(images, moved, strict=True)])
+        focal = np.einsum("pk,bak->abp", p.inner_basis(u, v), s.inner[p.inner[images]])
+        at = p.outer_basis(focal[0], focal[1])
+        return np.asarray(np.einsum("bpk,bak->bpa", at, s.outer[p.outer[images]]) * p.unit)
+
+    def focal(self, rows: Any = slice(None)) -> Floats:
+        """(n, 2): where the detector's mapping puts rows of measured in the focal plane, degrees."""
+        p, s = self.assembled.problem, self.outcome.solver.state
+        image = self.measured.image.values[rows]
+        out = np.empty((len(image), 2))
+        x, y = self.measured.x.values[rows], self.measured.y.values[rows]
+        for i in np.unique(image):
+            mine = image == i
+            u, v = self._normalised(int(i), x[mine], y[mine])
+            out[mine] = p.inner_basis(u, v) @ s.inner[p.inner[i]].T * p.unit
+        return out
+
+    def sky(self, exposure: int, detector: int, x: Any, y: Any, color: Any = None) -> tuple[Floats, Floats]:
+        """ra, dec (deg) of pixels with the full solution: mapping, templates, turbulence and, for stars of a
+        ``color`` (mag), refraction; without one, that of the mean color."""
+        self._celestial()
+        i = self.image(exposure, detector)
+        x, y = np.atleast_1d(np.asarray(x, np.float64)), np.atleast_1d(np.asarray(y, np.float64))
+        u, v = self._normalised(i, x, y)
+        place = self._plane(i, *self._with_templates(i, u, v))
+        e = int(self.assembled.problem.exposure[i])
+        move = self._turbulence(e, place)
+        if color is not None:
+            move = move - self._refraction(e, np.broadcast_to(np.asarray(color, np.float64), x.shape))
+        place = place + move
+        return projection.sky(projection.from_plane(self.assembled.frames[e], place[:, 0], place[:, 1]))
+
+    def wcs(self, exposure: int, detector: int, form: str = "sip") -> WCS:
+        """An astropy WCS, "sip" or "tpv": the mapping, within what its header states."""
+        from obslab.jointfit import wcs
+
+        self._celestial()
+        return wcs.headers(self.mapped([self.image(exposure, detector)]), form).wcs(0)
+
+    def transform(self, a: tuple[int, int], b: tuple[int, int], degree: int = 5) -> Transform:
+        """Pixels of image ``a`` = (exposure, detector) to those of image ``b``: a polynomial, callable, with JSON."""
+        from obslab.jointfit.transforms import between
+
+        return between(self, self.image(*a), self.image(*b), degree)
+
+    def mapped(self, images: Any = None) -> Any:
+        """What the WCS writers take: positions of all (or some) images on a grid."""
+        from obslab.jointfit.wcs import Mapped
+
+        images = np.arange(self.measured.sizes["image"]) if images is None else np.asarray(images)
+        exposure = self.assembled.problem.exposure[images]
+        return Mapped.sample(
+            lambda some, u, v: self.plane(images[some], u, v),
+            frames=self.assembled.frames[exposure], mid=self.measured.mid.values[images],
+            half=self.measured.half.values[images], names=tuple(self.measured.name.values[images].tolist()),
+        )  # fmt: skip
+
+    # ---------------------------------------------------------------- tables
+    @cached_property
+    def color(self) -> Floats:
+        """Color of each measured star, mag; NaN: unknown."""
+        return colors(self.measured, self.reference, self.association)
+
+    @cached_property
+    def residuals(self) -> xr.Dataset:
+        """One row for each measurement, ``datasets.RESIDUALS``."""
+        from obslab.jointfit.residuals import residuals
+
+        return residuals(self)
+
+    @cached_property
+    def reference_residuals(self) -> xr.Dataset:
+        """One row for each reference star of a fitted star, ``datasets.REFERENCE_RESIDUALS``."""
+        from obslab.jointfit.residuals import reference_residuals
+
+        return reference_residuals(self)
+
+    @cached_property
+    def fitted(self) -> xr.Dataset:
+        """The fitted stars, ``datasets.FITTED``."""
+        from obslab.jointfit.residuals import fitted
+
+        return fitted(self)
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """What fit.json says."""
+        from obslab.jointfit.report import report
+
+        return report(self)
+
+    def summary(self) -> str:
+        """The report in a few lines."""
+        from obslab.jointfit.report import summary
+
+        return summary(self)
+
+    def covariance(self) -> Any:
+        """Covariance of all mapping parameters: a ``fitting.covariance.Covariance``."""
+        from obslab.jointfit.fitting.covariance import covariance
+
+        return covariance(self)
+
+    def predicted_error(self, exposure: int, detector: int, x: Any, y: Any) -> Floats:
+        """(n, 2): error in mas of ``sky`` at pixels, xi and eta, by the covariance of the mappings."""
+        return np.asarray(self.covariance().predicted_error(self.image(exposure, detector), x, y))
+
+    # ---------------------------------------------------------------- again
+    def refit(self, exclude: Any = None, *, progress: Progress | None = None, **changes: Any) -> FitResult:
+        """The fit again, from where this one ended, without ``exclude``.
+
+        ``exclude``: {"exposure": 5}, {"detector": [1, 2]}, a mask over rows of measured, or ids of measurements. What an
+        earlier refit left out stays out. ``changes``: clip_sigma, tolerance_sigma, most_iterations.
+        """
+        rows = self._excluded(exclude)
+        control = replace(self.control, **{_CONTROL.get(k, k): v for k, v in changes.items()})
+        layout = replace(
+            self.layout, held_inner=self.layout.held_inner.copy(), held_outer=self.layout.held_outer.copy()
+        )
+        outcome, assembled = refit(
+            self.assembled, self.outcome, layout, self.stages[-1], control, rows[self.assembled.rows], progress
+        )
+        again = copy.copy(self)
+        for name in ("residuals", "reference_residuals", "fitted", "report"):
+            again.__dict__.pop(name, None)
+        return replace(
+            again, layout=layout, assembled=assembled, outcome=outcome, control=control, excluded=rows, photometry=None
+        )
+
+    def with_photometry(self, **options: Any) -> FitResult:
+        """This result and the joint photometric fit of the same stars."""
+        from obslab.jointfit.photometry import fit_photometry
+
+        focal = self.focal()
+        fitted = fit_photometry(
+            self.measured, self.reference, self.exposures, self.association,
+            **{"focal": (focal[:, 0], focal[:, 1]), **options},
+        )  # fmt: skip
+        return replace(self, photometry=fitted)
+
+    # ---------------------------------------------------------------- pieces
+    def _excluded(self, exclude: Any) -> NDArray[np.bool_]:
+        m = self.measured
+        before = np.zeros(m.sizes["measured"], bool) if self.excluded is None else self.excluded
+        if exclude is None:
+            return before.copy()
+        if isinstance(exclude, dict):
+            rows = np.ones(len(before), bool)
+            for key, wanted in exclude.items():
+                if key not in ("exposure", "detector"):
+                    raise FitError(f"exclude has the key {key!r}; 'exposure' and 'detector' are known", key=key)
+                values = np.atleast_1d(wanted)
+                unknown = sorted(set(values.tolist()) - set(m[key].values.tolist()))
+                if unknown:
+                    raise FitError(
+                        f"there is no {key} {unknown[0]} to exclude; there are {_some(m[key].values)}", key=key
+                    )
+                rows &= np.isin(m[key].values, values)[m.image.values]
+            return before | rows
+        given = np.asarray(exclude)
+        if given.dtype == bool:
+            if given.shape != before.shape:
+                raise FitError(f"the mask to exclude has shape {given.shape}, wanted {before.shape}: rows of measured")
+            return before | given
+        ids = set(np.atleast_1d(given).tolist())
+        rows = np.isin(m.id.values, list(ids))
+        if rows.sum() < len(ids):
+            missing = sorted(ids - set(m.id.values[rows].tolist()))
+            raise FitError(f"there is no measurement with id {missing[0]} to exclude; ids are those of measured.id")
+        return before | rows
+
+    def _normalised(self, i: int, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+        mid, half = self.measured.mid.values[i], self.measured.half.values[i]
+        return (x - mid[0]) / half[0], (y - mid[1]) / half[1]
+
+    def _with_templates(self, i: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
+        from obslab.jointfit.mapping.templates import strengths
+
+        mid, half = self.measured.mid.values[i], self.measured.half.values[i]
+        x, y = u * half[0] + mid[0], v * half[1] + mid[1]
+        du, dv = np.zeros_like(u), np.zeros_like(v)
+        detector = int(self.measured.detector.values[i])
+        for template, strength in strengths(self.choices.terms, self.assembled, self.outcome.solver, detector):
+            move = template.displacement(x, y) * strength
+            du, dv = du + move[0] / half[0], dv + move[1] / half[1]
+        return u + du, v + dv
+
+    def _plane(self, i: int, u: Floats, v: Floats) -> Floats:
+        p, s = self.assembled.problem, self.outcome.solver.state
+        focal = p.inner_basis(u, v) @ s.inner[p.inner[i]].T
+        return np.asarray(p.outer_basis(focal[:, 0], focal[:, 1]) @ s.outer[p.outer[i]].T * p.unit)
+
+    def _refraction(self, exposure: int, color: Floats) -> Floats:
+        """(n, 2) degrees: what refraction moved a star of this color by."""
+        out = np.zeros((len(color), 2))
+        solver = self.outcome.solver
+        for term, part in zip(solver.terms.terms, solver.terms.parts, strict=True):
+            if isinstance(term, BoundRefraction):
+                moved = term.displacement_mas(solver.state.extra[part], exposure, color)
+                out += moved.T * projection.MAS
+        return out
+
+    def _turbulence(self, exposure: int, place: Floats) -> Floats:
+        """(n, 2) degrees to add to mapped positions: less what the air displaced them by."""
+        if self.turbulence is None:
+            return np.zeros_like(place)
+        return np.asarray(-self.turbulence.displacement(exposure, place) * projection.MAS)
+
+    def _celestial(self) -> None:
+        if self.choices.projector == "identity":
+            raise FitError("this fit is between images and knows no sky; use result.transform(a, b, x, y)")
+
+
+_CONTROL = {"most_iterations": "most"}
+
+
+def peak_mb() -> int:
+    """Most memory this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def _some(values: Any) -> str:
+    unique = np.unique(values).tolist()
+    return f"{unique[0]} to {unique[-1]}" if len(unique) > 3 else ", ".join(map(str, unique))
