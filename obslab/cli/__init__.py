@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from obslab.cli import absolutes, archive, baseline, broker, demo, station
+from obslab.cli import absolutes, archive, baseline, broker, demo, jointfit, station
 from obslab.cli.collect import collect
 from obslab.cli.init import check, init
 from obslab.cli.watch import watch
@@ -24,6 +24,7 @@ for name, part in {
     "archive": archive,
     "absolutes": absolutes,
     "baseline": baseline,
+    "jointfit": jointfit,
     "demo": demo,
 }.items():
     app.add_typer(part.app, name=name)

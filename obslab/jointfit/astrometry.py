@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from obslab.jointfit.association import Association, associate
+from obslab.jointfit.compiling import announce
 from obslab.jointfit.datasets import EXPOSURES, MEASURED, REFERENCE
 from obslab.jointfit.fitting import connections
 from obslab.jointfit.fitting import stages as staging
@@ -23,7 +24,7 @@ from obslab.jointfit.mapping.layout import Layout, Model, layout
 from obslab.jointfit.mapping.refraction import Refraction
 from obslab.jointfit.mapping.terms import Term
 from obslab.jointfit.result import FitResult
-from obslab.jointfit.selection import usable
+from obslab.jointfit.selection import chosen
 from obslab.jointfit.solve.newton import Control, Progress
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ def fit(
     - ``model``: "constrained" (``device_degree``, ``exposure_degree``; ``held``: the exposure that holds the gauge),
       "simple" (``degree``), or a function like those in ``mapping.layout.MODELS``.
     - ``stages``: what is fitted, in order; see ``fitting.stages``. None: everything at once.
-    - ``select``: mask of measurements to use, on top of what is usable at all (finite, positive errors).
+    - ``select``: mask of measurements to use, of those usable at all (finite, positive errors). None: the default of
+      ``selection.default_selection``, by signal to noise, flags and isolation.
     - ``association``: one made before; else ``associate`` is called with ``match_cut_arcsec``.
     - ``on_trouble``: "raise" if an exposure or detector is not determined by the data, or cannot be aligned, or
       "exclude" it, by name in ``report["notes"]``.
@@ -87,6 +89,7 @@ def fit(
     Measured stars are outliers beyond ``clip_sigma``; they may come back. FitError, AlignmentError, DegenerateError and
     others, each one an ObslabError, say what is wrong and what to do.
     """
+    announce()
     begin = time.perf_counter()
     MEASURED.check(measured)
     EXPOSURES.check(exposures)
@@ -103,8 +106,7 @@ def fit(
     names = staging.parse(stages)
     notes: list[str] = []
     if association is None:
-        good, bad = usable(measured)
-        mask = good if select is None else good & np.asarray(select, bool)
+        mask, bad = chosen(measured, select)
         association = associate(
             measured, reference, exposures, selected=mask, match_cut_arcsec=match_cut_arcsec, on_failure=on_trouble  # type: ignore[arg-type]
         )  # fmt: skip

@@ -142,7 +142,9 @@ def fitted(result: FitResult) -> xr.Dataset:
     if result.reference is not None:
         mag[has] = result.reference.mag.values[a.reference[has]]
     if result.photometry is not None:
-        mag = np.where(np.isfinite(result.photometry.star_mag), result.photometry.star_mag, mag)
+        found = result.photometry.magnitudes
+        mine = np.isfinite(found.mag.values) & (found.band.values == found.band.values[:1])  # one band's: its first
+        mag[found.star.values[mine]] = found.mag.values[mine]
     color = nan.copy()
     color[star] = result.color[rows]
     held = result.outcome.held_stars

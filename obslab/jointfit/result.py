@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from obslab.jointfit.transforms import Transform
+    from obslab.jointfit.wcs import Headers
 
 Floats = NDArray[np.float64]
 
@@ -108,29 +109,21 @@ class FitResult:
         return projection.sky(projection.from_plane(self.assembled.frames[e], place[:, 0], place[:, 1]))
 
     def wcs(self, exposure: int, detector: int, form: str = "sip") -> WCS:
-        """An astropy WCS, "sip" or "tpv": the mapping, within what its header states."""
-        from obslab.jointfit import wcs
+        """An astropy WCS, "sip" or "tpv": the mapping, within what its header states (keyword OBSLEMAX, mas)."""
+        return self.headers(form, [self.image(exposure, detector)]).wcs(0)
+
+    def headers(self, form: str = "sip", images: Any = None) -> Headers:
+        """WCS headers of all images, or some, by their positions along dimension image: to write, or one by one."""
+        from obslab.jointfit.output import headers
 
         self._celestial()
-        return wcs.headers(self.mapped([self.image(exposure, detector)]), form).wcs(0)
+        return headers(self, form, np.arange(self.measured.sizes["image"]) if images is None else np.asarray(images))
 
     def transform(self, a: tuple[int, int], b: tuple[int, int], degree: int = 5) -> Transform:
         """Pixels of image ``a`` = (exposure, detector) to those of image ``b``: a polynomial, callable, with JSON."""
         from obslab.jointfit.transforms import between
 
         return between(self, self.image(*a), self.image(*b), degree)
-
-    def mapped(self, images: Any = None) -> Any:
-        """What the WCS writers take: positions of all (or some) images on a grid."""
-        from obslab.jointfit.wcs import Mapped
-
-        images = np.arange(self.measured.sizes["image"]) if images is None else np.asarray(images)
-        exposure = self.assembled.problem.exposure[images]
-        return Mapped.sample(
-            lambda some, u, v: self.plane(images[some], u, v),
-            frames=self.assembled.frames[exposure], mid=self.measured.mid.values[images],
-            half=self.measured.half.values[images], names=tuple(self.measured.name.values[images].tolist()),
-        )  # fmt: skip
 
     # ---------------------------------------------------------------- tables
     @cached_property

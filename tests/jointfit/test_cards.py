@@ -23,6 +23,7 @@ EXTRA = [
     Card("OBSID", np.array(["a", "it's 100 %", "", "d", "e", "f", "g", "h"])),
     Card("REQNUM", [7, None, 7, 7, 7, 7, 7, 7]),
     Card("GAIN", np.float32(1.1)),
+    Card("NOTE", "50 %", "100 %"),
     Card("TRIMMED", [True, False] * 4),
     Card("TINY", 1e-300),
     Card(
@@ -105,6 +106,8 @@ def test_extra_cards_pass_through(sip):
     assert header["MJD-OBS"] == 60000 + 5 / 7 and header.comments["EXPNUM"] == "Exposure"
     assert header["GAIN"] == 1.1 and header["TRIMMED"] is False and header["TINY"] == 1e-300
     assert headers(sip, extra=EXTRA).header(1)["OBSID"] == "it's 100 %"
+    assert "OBSID   = 'it''s 100 %'" in headers(sip, extra=EXTRA).texts[1]
+    assert header["NOTE"] == "50 %" and header.comments["NOTE"] == "100 %"
     assert "".join(header["HISTORY"]).startswith("A long remark") and len(header["HISTORY"]) == 2
 
 

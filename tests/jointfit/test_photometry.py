@@ -84,7 +84,8 @@ def test_fluxes_do_not_bias_faint_stars_where_magnitudes_do():
         bias[model] = wrong[faint].mean() - wrong[bright].mean()
         error[model] = np.std(wrong[faint]) / np.sqrt(faint.sum())
     assert abs(bias["flux"]) < 3 * error["flux"]
-    # Noise that makes a measurement brighter gives it weight too, 2 s**2 less the part it has in the mean of about
+    # Noise that makes a measurement brighter gives it weight too, 2 s**2 less the part it has in the mean of
+    # about
     # ten; the logarithm's own bias is -s**2 / 2.
     assert bias["magnitude"] == pytest.approx(-1.0857 * 1.3 * np.mean(noise[faint] ** 2), rel=0.2)
 
@@ -143,7 +144,9 @@ def test_residuals_agree_with_calibrate_and_the_schemas(survey, result):
     star_mag = fitted.mag.values[r.star.values]
     np.testing.assert_allclose(r.residual.values[with_star], (mag - star_mag)[with_star], atol=1e-6)
     counted = r.state.values == STATES.index("used")
-    assert r.chi2.values[counted].sum() + result.report["reference_chi2"] == pytest.approx(result.report["chi2"], rel=1e-6)
+    assert r.chi2.values[counted].sum() + result.report["reference_chi2"] == pytest.approx(
+        result.report["chi2"], rel=1e-6
+    )
     assert counted.sum() == result.report["measurements"]
     assert fitted.chi2.values[~fitted.held_out.values].sum() == pytest.approx(result.report["chi2"], rel=1e-6)
     at = (r.focal_x.values + 1j * r.focal_y.values)[with_star]
@@ -160,11 +163,17 @@ def test_held_out_stars_have_no_say_and_judge_the_rest(survey, result):
     assert report["stars"] > 50
     assert report["chi2_per_dof"] == pytest.approx(1, abs=5 * np.sqrt(2 / report["dof"]))
     flux = survey.measured.flux.values.copy()
-    flux[held[survey.association.star] & (survey.association.star >= 0)] *= 1.01  # a mistake that hides in their magnitudes
+    flux[held[survey.association.star] & (survey.association.star >= 0)] *= (
+        1.01  # a mistake that hides in their magnitudes
+    )
     again = fit_photometry(*survey.with_measured(flux=flux).tables, floor_mag=0.0)
     before = fit_photometry(*survey.tables, floor_mag=0.0)
     np.testing.assert_array_equal(again.zero_points.value.values, before.zero_points.value.values)
-    wrong = np.nanmedian((again.magnitudes.mag.values - before.magnitudes.mag.values)[held & (again.magnitudes.reference.values < 0)])
+    wrong = np.nanmedian(
+        (again.magnitudes.mag.values - before.magnitudes.mag.values)[
+            held & (again.magnitudes.reference.values < 0)
+        ]
+    )
     assert wrong == pytest.approx(-2.5 * np.log10(1.01), rel=0.01)
 
 

@@ -19,7 +19,8 @@ def small():
 
 
 def dense(survey, result):
-    """Rows of the whole linear model, stars included: terms first, then stars; and the right side, both over errors."""
+    """Rows of the whole linear model, stars included: terms first, then stars; and the right side, both
+    over errors."""
     points, columns = result.points, result.problem.columns
     entry = np.repeat(np.arange(len(points.star)), np.diff(points.first))
     rows, right = [], []
@@ -28,7 +29,9 @@ def dense(survey, result):
         image = points.image[n]
         row = np.zeros(len(columns) + stars)
         row[columns.zero[image]] = row[columns.detector[image]] = 1
-        row[columns.illumination[image] + np.arange(len(columns.powers))] = polynomial.basis(2)(points.fx[n], points.fy[n])[1:]
+        row[columns.illumination[image] + np.arange(len(columns.powers))] = polynomial.basis(2)(
+            points.fx[n], points.fy[n]
+        )[1:]
         row[len(columns) + entry[n]] = 1
         rows.append(row / points.error[n])
         right.append(points.value[n] / points.error[n])
@@ -46,8 +49,12 @@ def test_terms_and_covariance_are_those_of_dense_least_squares(small, reference_
     rows, right = dense(small, result)
     terms = len(result.problem.columns)
     gauge = np.zeros((len(result.state.gauge), rows.shape[1]))
-    gauge[:, :terms] = 1e5 * result.state.gauge / np.linalg.norm(result.state.gauge, axis=1)[:, None]  # nearly exact
-    solution, _, rank, _ = np.linalg.lstsq(np.vstack([rows, gauge]), np.append(right, np.zeros(len(gauge))), rcond=None)
+    gauge[:, :terms] = (
+        1e5 * result.state.gauge / np.linalg.norm(result.state.gauge, axis=1)[:, None]
+    )  # nearly exact
+    solution, _, rank, _ = np.linalg.lstsq(
+        np.vstack([rows, gauge]), np.append(right, np.zeros(len(gauge))), rcond=None
+    )
     in_use = np.flatnonzero(np.any(rows != 0, 0))
     assert rank == len(in_use)
     np.testing.assert_allclose(result.state.terms, solution[:terms], atol=1e-8)
@@ -78,12 +85,20 @@ def test_the_flux_model_is_that_of_nonlinear_least_squares(small):
         model = p[size:][entry] * unit * 10 ** (-0.4 * total)
         reference = p[size:][with_reference] * unit - points.reference_value[with_reference]
         gauge = 1e3 * (result.state.gauge @ p[:size])
-        return np.concatenate([(points.value[n] - model) / points.error[n], reference / points.reference_error[with_reference], gauge])
+        return np.concatenate(
+            [
+                (points.value[n] - model) / points.error[n],
+                reference / points.reference_error[with_reference],
+                gauge,
+            ]
+        )
 
     guess = np.concatenate([terms, np.nan_to_num(result.star) / unit])
     guess[: len(columns.zero_image)] += 0.01
     best = least_squares(misfit, guess, x_scale="jac", method="lm", xtol=1e-13, ftol=1e-13, gtol=1e-13)
-    np.testing.assert_allclose(terms, best.x[:size], atol=2e-6)  # the fit stops at 0.02 sigma, and gets further
+    np.testing.assert_allclose(
+        terms, best.x[:size], atol=2e-6
+    )  # the fit stops at 0.02 sigma, and gets further
     assert result.report["chi2"] == pytest.approx(np.sum(best.fun**2), rel=1e-7)
 
 
@@ -158,7 +173,7 @@ def test_one_gross_outlier_does_not_take_its_neighbours_along():
 
 
 def test_two_that_disagree_are_both_rejected_and_judged_anew():
-    value, information, active, _ = call_judge([0.0, 1.0], [0.01, 0.02], 25.0)
+    _, information, active, _ = call_judge([0.0, 1.0], [0.01, 0.02], 25.0)
     assert not active.any() and information == 0
     _, information, active, _ = call_judge([0.0, 0.01], [0.01, 0.02], 25.0, active=[False, False])
     assert active.all() and information > 0

@@ -14,7 +14,7 @@ from obslab.errors import ConfigError
 from obslab.jointfit import datasets
 from obslab.jointfit.catalogue import load
 from obslab.jointfit.polynomial import basis
-from obslab.jointfit.projection import MAS, earth, from_plane, homography, to_plane, unit_vectors
+from obslab.jointfit.projection import MAS, earth, frames, from_plane, homography, to_plane, unit_vectors
 from obslab.jointfit.simulate import score, simulate, write
 from obslab.jointfit.simulate.atmosphere import turbulence
 
@@ -306,6 +306,13 @@ def test_exposures_may_be_pointed_at_will():
     assert np.stack(to, -1) == pytest.approx(offsets, abs=1e-9)
     assert simulated.measured.exposure.values[simulated.measured.image.values].max() == 3
     assert np.isfinite(homography(frame[1], frame[0])).all()
+
+
+def test_exposures_are_dithered_within_bounds():
+    exposures = simulate(**{**SMALL, "exposures": 12, "stars_per_detector": 10}, dither_deg=0.05).exposures
+    xi, eta = to_plane(frames(150.0, 2.2), unit_vectors(exposures.ra.values, exposures.dec.values))
+    assert 0.03 < np.abs([xi, eta]).max() < 0.05
+    assert len(np.unique(np.round(xi, 6))) == 12
 
 
 # ---- stars, reference, photometry

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from astropy.wcs import WCS
 from jointfit.mapped_images import HALF, MID, PIXELS, camera
 
-from obslab.jointfit.projection import MAS, unit_vectors
+from obslab.jointfit.projection import MAS, frames, unit_vectors
 from obslab.jointfit.wcs import Mapped, NoWCSError, fit_sip, headers
 
 # 1e-6 pixel is 3e-4 mas; what astropy and we lose in double precision is 1e-10 pixel.
@@ -111,15 +112,13 @@ def test_pixels_that_are_not_square_in_the_image_are_normalised_each_by_its_own(
     """A detector of 2048 x 4096 pixels."""
 
     def plane(u, v):
-        xi, eta = -0.07 * u + 1e-5 * v * v, 0.15 * v + 1e-5 * u * v - 2e-6 * v**3
+        xi, eta = -0.07 * u + 0.01 * v + 1e-5 * v * v, 0.15 * v + 0.02 * u + 1e-5 * u * v - 2e-6 * v**3
         return np.stack([xi, eta], -1)
 
     mapped = one_image(plane, mid=(1024.5, 2048.5), half=(1024.0, 2048.0))
     wcs = headers(fit_sip(mapped)).wcs(0)
     x, y = np.array([1.0, 2048.0, 700.0]), np.array([1.0, 4096.0, 3000.0])
     xi, eta = plane((x - 1024.5) / 1024, (y - 2048.5) / 2048).T
-    from astropy.wcs import WCS
-
     tangent = WCS(header={"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 0.0, "CRVAL2": 0.0})
     ra, dec = tangent.all_pix2world(xi, eta, 1)  # CRPIX is 0
     assert distance_mas(wcs.all_pix2world(x, y, 1), (ra, dec)).max() < 1e-4
@@ -127,16 +126,12 @@ def test_pixels_that_are_not_square_in_the_image_are_normalised_each_by_its_own(
 
 
 def one_image(plane, name="e000_c00", mid=(MID, MID), half=(HALF, HALF)):
-    from obslab.jointfit.polynomial import chebyshev_grid
-    from obslab.jointfit.projection import frames
-
-    return Mapped(
-        positions=plane(*chebyshev_grid(12))[None],
+    return Mapped.sample(
+        lambda images, u, v: np.repeat(plane(u, v)[None], len(images), 0),
         frames=frames([0.0], [0.0]),
         mid=np.array([mid]),
         half=np.array([half]),
         names=[name],
-        evaluate=lambda images, u, v: np.repeat(plane(u, v)[None], len(images), 0),
     )
 
 

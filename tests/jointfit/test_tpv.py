@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from jointfit.mapped_images import MID, PIXELS, camera
 
-from obslab.jointfit.projection import MAS, unit_vectors
-from obslab.jointfit.wcs import NoWCSError, fit_tpv, headers
+from obslab.jointfit.projection import MAS, frames, from_plane, sky, unit_vectors
+from obslab.jointfit.wcs import Mapped, NoWCSError, fit_tpv, headers
 from obslab.jointfit.wcs.substitution import substituted
 from obslab.jointfit.wcs.tpv import numbers
 
@@ -57,6 +57,25 @@ def test_about_its_own_middle_the_polynomial_begins_with_the_identity(true):
     # 1e-12 deg: what rounding leaves of the constant; slopes are one and zero by choice of CD
     assert np.allclose(table[:, 0, :3], [0, 1, 0], rtol=0, atol=1e-12)
     assert np.allclose(table[:, 1, :3], [0, 0, 1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("exposure_tangent", [False, True])
+def test_detectors_may_be_longer_than_wide(exposure_tangent):
+    mid, half = np.array([1024.5, 2048.5]), np.array([1024.0, 2048.0])
+
+    def evaluate(images, u, v):
+        xi = 0.3 - 0.07 * u + 0.01 * v + 1e-5 * v * v
+        eta = 0.2 + 0.15 * v + 0.02 * u + 1e-5 * u * v
+        return np.repeat(np.stack([xi, eta], -1)[None], len(images), 0)
+
+    mapped = Mapped.sample(
+        evaluate, frames=frames([40.0], [30.0]), mid=mid[None], half=half[None], names=["a"]
+    )
+    x, y = np.array([1.0, 2048.0, 700.0]), np.array([1.0, 4096.0, 3000.0])
+    xi, eta = evaluate([0], (x - mid[0]) / half[0], (y - mid[1]) / half[1])[0].T
+    wanted = sky(from_plane(frames(40.0, 30.0), xi, eta))
+    wcs = headers(fit_tpv(mapped, exposure_tangent=exposure_tangent)).wcs(0)
+    assert distance_mas(wcs.all_pix2world(x, y, 1), wanted).max() < 1e-4
 
 
 def test_terms_have_the_numbers_of_the_convention():

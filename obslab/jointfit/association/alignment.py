@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from obslab.jointfit import datasets, pool, projection
 from obslab.jointfit.association.friends import friends
-from obslab.jointfit.association.planes import Rows
+from obslab.jointfit.association.planes import Planes, Rows
 from obslab.jointfit.association.prealign import Pose, align
 from obslab.jointfit.association.refusal import Refusal, refused_exposure, refused_images
 from obslab.jointfit.projection import Floats
@@ -41,99 +41,65 @@ class Alignment:
         return bool(np.isfinite(self.table["rms"].values).any())
 
     @property
-    def excluded_exposures(self) -> tuple[int, ...]:
-        return tuple(r.exposure for r in self.refusals if r.image is None)
-
-    @property
-    def excluded_images(self) -> tuple[int, ...]:
-        return tuple(r.image for r in self.refusals if r.image is not None)
-
-    @property
     def rms_arcsec(self) -> float:
         """Of the worst exposure; 0 if none was aligned."""
         return float(np.fmax.reduce(self.table["rms"].values, initial=0.0))
 
 
 @dataclass(frozen=True)
-class Scene:
-    """What alignment looks at: bright measurements of each exposure in its plane, and the planes."""
+class Bright:
+    """The bright measurements of each exposure, in its plane: those that alignment looks at."""
 
     numbers: NDArray[np.int32]
-    bright: NDArray[np.int64]
-    """Rows of measured, ordered; those of exposure e are bright[starts[e]:starts[e + 1]]."""
+    names: Sequence[str]
+    """Of all images."""
+    planes: Planes
     starts: NDArray[np.int64]
+    """Exposure e has the bright measurements starts[e]:starts[e + 1]."""
     xi: Floats
     eta: Floats
     image: NDArray[np.int32]
-    names: Sequence[str]
-    """Of all images."""
-    frame: Floats
-    """The common plane."""
-    from_common: Floats
-    to_common: Floats
-    years: Floats
-    """Of each exposure after the epoch of the common plane."""
+
+    @classmethod
+    def of(
+        cls, measured: xr.Dataset, exposures: xr.Dataset, rows: Rows, planes: Planes, xi: Floats, eta: Floats
+    ) -> Bright:
+        """``xi`` and ``eta`` of all measurements, NaN for those not offered."""
+        some, starts = _brightest(measured["sigma"].values, xi, rows.exposure_starts)
+        numbers, names = exposures["exposure"].values, measured["name"].values.tolist()
+        return cls(numbers, names, planes, starts, xi[some], eta[some], measured["image"].values[some])
 
     @property
     def present(self) -> NDArray[np.int64]:
         """Exposures that have any."""
         return np.flatnonzero(np.diff(self.starts))
 
-
-def scene_of(
-    measured: xr.Dataset,
-    exposures: xr.Dataset,
-    rows: Rows,
-    planes: tuple[Floats, Floats],
-    frame: Floats,
-    frames: Floats,
-    epoch: float,
-) -> Scene:
-    """``planes``: xi, eta of all measurements, NaN for those not offered; ``frame``: the common plane's."""
-    bright, starts = _brightest(measured["sigma"].values, planes[0], rows.exposure_starts)
-    return Scene(
-        numbers=exposures["exposure"].values,
-        bright=bright,
-        starts=starts,
-        xi=planes[0][bright],
-        eta=planes[1][bright],
-        image=measured["image"].values[bright],
-        names=measured["name"].values.tolist(),
-        frame=frame,
-        from_common=projection.homography(frames, frame),
-        to_common=projection.homography(frame, frames),
-        years=exposures["epoch"].values - epoch,
-    )
+    def rows(self, exposure: int) -> slice:
+        return slice(*self.starts[exposure : exposure + 2])
 
 
-def align_on_reference(scene: Scene, known: Floats, search: float, match_cut: float) -> Alignment:
+def align_on_reference(bright: Bright, known: Floats, search: float, match_cut: float) -> Alignment:
     """Each exposure apart; ``known`` are the reference stars in the common plane; lengths in deg."""
-    search_of = _Search(scene, search, match_cut)
-    search_of.align(known, scene.present)
+    search_of = _Search(bright, search, match_cut)
+    search_of.align(known, bright.present)
     return search_of.alignment(known, on_reference=True)
 
 
-def align_on_each_other(scene: Scene, search: float, match_cut: float, distinct: float) -> Alignment:
+def align_on_each_other(bright: Bright, search: float, match_cut: float, distinct: float) -> Alignment:
     """From the exposure with most measurements outwards, each one on the stars of those before it.
 
-    Bright measurements nearer than ``distinct`` to each other count as one star.
+    If they fall apart into several sets, the largest is kept. Bright measurements nearer than ``distinct`` to
+    each other count as one star.
     """
-    search_of = _Search(scene, search, match_cut)
-    left = scene.present
-    if not len(left):
-        return search_of.alignment(np.empty((0, 4)), on_reference=False)
-    anchor = left[np.argmax(np.diff(scene.starts)[left])]
-    search_of.poses[anchor] = Pose(bright=int(np.diff(scene.starts)[anchor]), clear=True, rms=0.0)
-    known = search_of.stars(anchor)
-    new = np.array([anchor])
-    while len(new):
-        left = left[~np.isin(left, new)]
-        search_of.align(known, left)
-        new = left[[search_of.poses[e].clear for e in left]]
-        known = np.concatenate([known, *[search_of.stars(e) for e in new]])
-        label = friends(known[:, 0].copy(), known[:, 1].copy(), distinct)
-        known = known[label == np.arange(len(known))]
-    return search_of.alignment(known, on_reference=False)
+    search_of = _Search(bright, search, match_cut)
+    left, best, stars = bright.present, np.empty(0, np.int64), np.empty((0, 4))
+    while len(left) > len(best):
+        together, known = search_of.grown(left, distinct)
+        left = left[~np.isin(left, together)]
+        if len(together) > len(best):
+            best, stars = together, known
+    search_of.align(stars, bright.present[~np.isin(bright.present, best)])
+    return search_of.alignment(stars, on_reference=False)
 
 
 def not_aligned(numbers: NDArray[np.int32]) -> Alignment:
@@ -145,68 +111,88 @@ def not_aligned(numbers: NDArray[np.int32]) -> Alignment:
 class _Search:
     """The poses of all exposures, as far as they are known."""
 
-    def __init__(self, scene: Scene, search: float, match_cut: float) -> None:
-        self.scene, self.search, self.match_cut = scene, search, match_cut
-        self.poses = [Pose() for _ in scene.numbers]
-        self.mark = np.zeros(len(scene.bright), np.int8)
+    def __init__(self, bright: Bright, search: float, match_cut: float) -> None:
+        self.bright, self.search, self.match_cut = bright, search, match_cut
+        self.poses = [Pose() for _ in bright.numbers]
+        self.mark = np.zeros(len(bright.xi), np.int8)
 
     def align(self, known: Floats, todo: NDArray[np.int64]) -> None:
         for e, pose in zip(todo, self._tried(known, todo, self.search, self.mark, fan=True), strict=True):
             self.poses[e] = pose
 
+    def grown(self, left: NDArray[np.int64], distinct: float) -> tuple[NDArray[np.int64], Floats]:
+        """Those of the exposures that can be aligned on each other, and their stars in the common plane."""
+        counts = np.diff(self.bright.starts)[left]
+        new = left[[np.argmax(counts)]]
+        self.poses[new[0]] = Pose(bright=int(counts.max()), clear=True, rms=0.0)
+        together, known = new, self.stars(new[0])
+        while len(new):
+            todo = left[~np.isin(left, together)]
+            self.align(known, todo)
+            new = np.array([e for e in todo if self.poses[e].clear], np.int64)
+            together = np.concatenate([together, new])
+            known = np.concatenate([known, *[self.stars(e) for e in new]])
+            label = friends(known[:, 0].copy(), known[:, 1].copy(), distinct)
+            known = known[label == np.arange(len(known))]
+        return together, known
+
     def stars(self, exposure: int) -> Floats:
         """Bright measurements of an exposure in the common plane, at rest."""
-        scene = self.scene
-        some = slice(*scene.starts[exposure : exposure + 2])
-        here = np.stack([scene.xi[some], scene.eta[some]])
+        bright = self.bright
+        some = bright.rows(exposure)
+        here = np.stack([bright.xi[some], bright.eta[some]])
         a = self.poses[exposure].affine
-        there = projection.apply(scene.to_common[exposure], *(here + a[:, :1] + a[:, 1:] @ here))
+        there = projection.apply(bright.planes.to_common[exposure], *(here + a[:, :1] + a[:, 1:] @ here))
         return np.stack([*there, np.zeros_like(there[0]), np.zeros_like(there[0])], -1)
 
     def alignment(self, known: Floats, on_reference: bool) -> Alignment:
         """What was found, and in words what was not, for which a wider search may give a hint."""
-        scene = self.scene
+        bright = self.bright
         clear = np.array([pose.clear for pose in self.poses])
-        failed = scene.present[~clear[scene.present]]
+        failed = bright.present[~clear[bright.present]]
         refusals = self._refused_images(np.flatnonzero(clear))
         hints = self._tried(known, failed, _HINT * self.search, np.zeros_like(self.mark), fan=False)
         for e, hint in zip(failed, hints, strict=True):
-            number, place, search = int(scene.numbers[e]), self._place(e), self.search / ARCSEC
+            number, place, search = int(bright.numbers[e]), self._place(e, known), self.search / ARCSEC
             refusals.append(refused_exposure(number, self.poses[e], hint, place, search, on_reference))
         affine = np.stack([pose.affine for pose in self.poses])
-        return Alignment(affine, _table(scene.numbers, self.poses), tuple(refusals))
+        return Alignment(affine, _table(bright.numbers, self.poses), tuple(refusals))
 
     def _tried(
         self, known: Floats, todo: NDArray[np.int64], search: float, mark: NDArray[np.int8], fan: bool
     ) -> list[Pose]:
-        scene, poses = self.scene, [Pose() for _ in todo]
+        bright, poses = self.bright, [Pose() for _ in todo]
+        years, matrices = bright.planes.years, bright.planes.from_common
 
         def one(part: int) -> None:
             e = todo[part]
-            some = slice(*scene.starts[e : e + 2])
+            some = bright.rows(e)
             poses[part] = align(
-                scene.xi[some], scene.eta[some], known, scene.years[e], scene.from_common[e],
+                bright.xi[some], bright.eta[some], known, years[e], matrices[e],
                 search, self.match_cut, fan, mark[some],
             )  # fmt: skip
 
         pool.run(one, len(todo))
         return poses
 
-    def _place(self, exposure: int) -> str:
-        """Where the WCS puts an exposure."""
-        scene = self.scene
-        some = slice(*scene.starts[exposure : exposure + 2])
-        middle = projection.apply(scene.to_common[exposure], scene.xi[some].mean(), scene.eta[some].mean())
-        ra, dec = projection.sky(projection.from_plane(scene.frame, *middle))
-        return f"RA {ra:.3f}, Dec {dec:+.3f}"
+    def _place(self, exposure: int, known: Floats) -> str:
+        """Where the WCS puts an exposure, and how far that is from the middle of the known stars."""
+        bright, planes = self.bright, self.bright.planes
+        some = bright.rows(exposure)
+        middle = bright.xi[some].mean(), bright.eta[some].mean()
+        here = projection.from_plane(planes.frames[exposure], *middle)
+        there = projection.from_plane(planes.frame, *known[np.isfinite(known[:, 0]), :2].mean(0))
+        ra, dec = projection.sky(here)
+        away = np.degrees(2 * np.arcsin(np.linalg.norm(here - there) / 2))
+        return f"RA {ra:.3f}, Dec {dec:+.3f}, {away:.2f} deg from the middle of"
 
     def _refused_images(self, exposures: NDArray[np.int64]) -> list[Refusal]:
-        scene = self.scene
+        bright = self.bright
         refusals: list[Refusal] = []
         for e in exposures:
-            some = slice(*scene.starts[e : e + 2])
-            number = int(scene.numbers[e])
-            refusals += refused_images(scene.image[some], self.mark[some], scene.names, number)
+            some = bright.rows(e)
+            number = int(bright.numbers[e])
+            refusals += refused_images(bright.image[some], self.mark[some], bright.names, number)
         return refusals
 
 

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from obslab.errors import ConfigError
-from obslab.jointfit import projection
-from obslab.jointfit.association import planes
 from obslab.jointfit.association.alignment import (
     ARCSEC,
-    Alignment,
+    Bright,
     align_on_each_other,
     align_on_reference,
     not_aligned,
-    scene_of,
 )
 from obslab.jointfit.association.friends import friends
 from obslab.jointfit.association.moving import follow_fast_stars
-from obslab.jointfit.association.refusal import alignment_error
+from obslab.jointfit.association.planes import (
+    Planes,
+    Rows,
+    common_positions,
+    reference_positions,
+    rough_positions,
+)
+from obslab.jointfit.association.refusal import (
+    AlignmentError,
+    AssociationError,
+    Refusal,
+    refusal_error,
+)
 from obslab.jointfit.association.result import Association
 from obslab.jointfit.association.stars import (
     ALONE,
@@ -32,6 +42,7 @@ from obslab.jointfit.association.stars import (
     number_stars,
     survey,
 )
+from obslab.jointfit.association.twins import twin_images
 from obslab.jointfit.projection import Floats
 
 log = logging.getLogger(__name__)
@@ -79,43 +90,47 @@ def associate(
     exposures and images that cannot be aligned, and names them, where "raise" raises AlignmentError.
     """
     _check(search_arcsec, match_cut_arcsec, radius_arcsec, minimum_measurements, on_failure)
-    rows = planes.Rows.of(measured, exposures)
-    frames = projection.frames(exposures["ra"].values, exposures["dec"].values)
-    frame = projection.frames(*projection.middle(frames))
-    epoch = float(exposures["epoch"].values.mean())
-    years = exposures["epoch"].values - epoch
-    known = np.empty((0, 4)) if reference is None else planes.reference_positions(reference, frame, epoch)
+    rows, planes = Rows.of(measured, exposures), Planes.of(exposures)
+    known = np.empty((0, 4)) if reference is None else reference_positions(reference, planes)
     count = measured.sizes["measured"]
-
     chosen, usable = _offered(measured, selected)
     x, y = np.empty(count + len(known)), np.empty(count + len(known))
     xi, eta = x[:count], y[:count]
     if positions is None:
-        planes.rough_positions(measured, rows, frames, xi, eta)
+        rough_positions(measured, rows, planes, xi, eta)
     else:
         xi[:], eta[:] = positions
     xi[~(chosen & usable)] = np.nan
 
     if align and positions is None:
-        scene = scene_of(measured, exposures, rows, (xi, eta), frame, frames, epoch)
+        bright = Bright.of(measured, exposures, rows, planes, xi, eta)
         lengths = search_arcsec * ARCSEC, match_cut_arcsec * ARCSEC
         if reference is None:
-            found = align_on_each_other(scene, *lengths, _RADIUS_ARCSEC * ARCSEC)
+            found = align_on_each_other(bright, *lengths, _RADIUS_ARCSEC * ARCSEC)
         else:
-            found = align_on_reference(scene, known, *lengths)
-        _leave_out(found, rows, on_failure, xi)
+            found = align_on_reference(bright, known, *lengths)
+        if found.refusals and not (found.any_left and on_failure == "exclude"):
+            raise refusal_error(AlignmentError, found.refusals)
+        _leave_out(found.refusals, rows, exposures, xi)
         wide = min(max(_RADIUS_IN_RMS * found.rms_arcsec, _RADIUS_ARCSEC), match_cut_arcsec)
     else:
         found = not_aligned(exposures["exposure"].values)
         wide = match_cut_arcsec if positions is None else _TIGHT_ARCSEC
     radius = wide if radius_arcsec is None else radius_arcsec
 
-    planes.common_positions(rows, found.affine, projection.homography(frame, frames), xi, eta)
+    common_positions(rows, found.affine, planes, xi, eta)
     if len(known):
-        follow_fast_stars(known, years, rows.exposure_starts, xi, eta, radius * ARCSEC)
+        follow_fast_stars(known, planes.years, rows.exposure_starts, xi, eta, radius * ARCSEC)
         _put_reference(known, x, y, count, radius * ARCSEC)
-    group, members, ambiguous, doubtful = _groups(x, y, radius * ARCSEC, rows)
-    stars = number_stars(group, members, ambiguous, count, minimum_measurements, x, y)
+    groups = _grouped(x, y, radius * ARCSEC, rows)
+    refusals = found.refusals
+    twins = twin_images(groups.group, groups.ambiguous, rows, measured)
+    if twins:
+        if on_failure == "raise":
+            raise refusal_error(AssociationError, twins)
+        _leave_out(twins, rows, exposures, xi)
+        groups, refusals = _grouped(x, y, radius * ARCSEC, rows), (*refusals, *twins)
+    stars = number_stars(groups.group, groups.members, groups.ambiguous, count, minimum_measurements, x, y)
     counts = {
         "measured": count,
         "associated": len(stars.members),
@@ -127,17 +142,29 @@ def associate(
         "unusable": int(np.count_nonzero(chosen & ~usable)),
         "stars": len(stars.reference),
         "stars_with_reference": int(np.count_nonzero(stars.reference >= 0)),
-        "doubtful_groups": doubtful,
-        "ambiguous_groups": int(np.count_nonzero(ambiguous)),
-        "excluded_exposures": len(found.excluded_exposures),
-        "excluded_images": len(found.excluded_images),
+        "doubtful_groups": groups.doubtful,
+        "ambiguous_groups": int(np.count_nonzero(groups.ambiguous)),
+        "excluded_exposures": sum(refusal.image is None for refusal in refusals),
+        "excluded_images": sum(refusal.image is not None for refusal in refusals),
     }
     log.info("association within %.2f arcsec: %s", radius, counts)
     return Association(
-        stars.star, stars.reference, stars.position, frame, frames, found.affine, found.table,
-        stars.first, stars.members, counts, epoch, radius,
-        found.excluded_exposures, found.excluded_images, tuple(r.why for r in found.refusals),
-    )  # fmt: skip
+        star=stars.star,
+        reference=stars.reference,
+        position=stars.position,
+        frame=planes.frame,
+        frames=planes.frames,
+        affine=found.affine,
+        alignment=found.table,
+        first=stars.first,
+        members=stars.members,
+        counts=counts,
+        epoch=planes.epoch,
+        radius_arcsec=radius,
+        excluded_exposures=tuple(r.exposure for r in refusals if r.image is None),
+        excluded_images=tuple(r.image for r in refusals if r.image is not None),
+        reasons=tuple(r.why for r in refusals),
+    )
 
 
 def _offered(measured: xr.Dataset, selected: Any) -> tuple[Bools, Bools]:
@@ -155,18 +182,15 @@ def _offered(measured: xr.Dataset, selected: Any) -> tuple[Bools, Bools]:
     return chosen, usable
 
 
-def _leave_out(found: Alignment, rows: planes.Rows, on_failure: str, xi: Floats) -> None:
-    """Raise for what could not be aligned, or make its rows NaN and say so."""
-    if not found.refusals:
-        return
-    if on_failure == "raise" or not found.any_left:
-        raise alignment_error(found.refusals)
-    for refusal in found.refusals:
+def _leave_out(refusals: Sequence[Refusal], rows: Rows, exposures: xr.Dataset, xi: Floats) -> None:
+    """Make the rows of what was refused NaN, and say so."""
+    for refusal in refusals:
         log.warning("left out: %s", refusal.why)
-    for e in np.flatnonzero(np.isin(found.table["exposure"].values, found.excluded_exposures)):
-        xi[rows.exposure_starts[e] : rows.exposure_starts[e + 1]] = np.nan
-    for image in found.excluded_images:
-        xi[rows.image_starts[image] : rows.image_starts[image + 1]] = np.nan
+        if refusal.image is None:
+            starts, n = rows.exposure_starts, np.searchsorted(exposures["exposure"].values, refusal.exposure)
+        else:
+            starts, n = rows.image_starts, np.intp(refusal.image)
+        xi[starts[n] : starts[n + 1]] = np.nan
 
 
 def _put_reference(known: Floats, x: Floats, y: Floats, count: int, radius: float) -> None:
@@ -180,10 +204,16 @@ def _put_reference(known: Floats, x: Floats, y: Floats, count: int, radius: floa
     y[count:] = place[:, 1]
 
 
-def _groups(
-    x: Floats, y: Floats, radius: float, rows: planes.Rows
-) -> tuple[NDArray[np.int32], NDArray[np.int32], Bools, int]:
-    """Group of each point, members and ambiguity of each group, and how many were taken apart once more."""
+class _Groups(NamedTuple):
+    group: NDArray[np.int32]
+    members: NDArray[np.int32]
+    ambiguous: Bools
+    doubtful: int
+    """How many were ambiguous at first, and taken apart with half the radius."""
+
+
+def _grouped(x: Floats, y: Floats, radius: float, rows: Rows) -> _Groups:
+    """Friends of friends, ambiguous ones twice."""
     group = friends(x, y, radius)
     members, ambiguous = survey(group, rows.exposure_starts)
     doubtful = int(np.count_nonzero(ambiguous))
@@ -191,7 +221,7 @@ def _groups(
         again = np.flatnonzero((group >= 0) & ambiguous[group])
         group[again] = again[friends(x[again], y[again], 0.5 * radius)]
         members, ambiguous = survey(group, rows.exposure_starts)
-    return group, members, ambiguous, doubtful
+    return _Groups(group, members, ambiguous, doubtful)
 
 
 def _check(search: float, match_cut: float, radius: float | None, minimum: int, on_failure: str) -> None:

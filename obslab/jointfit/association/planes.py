@@ -18,6 +18,10 @@ _BLOCK = 128
 """Rows at a time: the monomials of 128 rows stay in the first-level cache up to degree 7."""
 
 
+_FARTHEST_DEG = 60
+"""From the middle of all exposures: what is farther apart is not one field."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """Which rows of measured belong to which image and exposure; both are runs of rows."""
@@ -31,10 +35,10 @@ class Rows:
     def of(cls, measured: xr.Dataset, exposures: xr.Dataset) -> Rows:
         image = measured["image"].values
         if np.any(image[1:] < image[:-1]):
-            raise SchemaError(
-                "measured is not ordered by image, wanted rows sorted by it: sort with sortby('image')"
-            )
+            raise SchemaError("measured is not ordered by image, wanted that: measured.sortby('image')")
         numbers = exposures["exposure"].values
+        if np.any(numbers[1:] <= numbers[:-1]):
+            raise SchemaError("exposures is not ordered by number, wanted that: exposures.sortby('exposure')")
         exposure = np.searchsorted(numbers, measured["exposure"].values)
         unknown = numbers[np.minimum(exposure, len(numbers) - 1)] != measured["exposure"].values
         if np.any(unknown):
@@ -49,13 +53,51 @@ class Rows:
         return cls(image_starts, exposure_starts, exposure)
 
 
-def rough_positions(measured: xr.Dataset, rows: Rows, frames: Floats, xi: Floats, eta: Floats) -> None:
+@dataclass(frozen=True)
+class Planes:
+    """The tangent planes of the exposures, and one common to all, at the mean epoch."""
+
+    frames: Floats
+    frame: Floats
+    epoch: float
+    years: Floats
+    """Of each exposure after that epoch."""
+
+    @classmethod
+    def of(cls, exposures: xr.Dataset) -> Planes:
+        for name in ("ra", "dec", "epoch"):
+            lost = exposures["exposure"].values[~np.isfinite(exposures[name].values)].tolist()
+            if lost:
+                raise SchemaError(f"exposures {lost} have no {name}, wanted a number", exposures=lost)
+        frames = projection.frames(exposures["ra"].values, exposures["dec"].values)
+        frame = projection.frames(*projection.middle(frames))
+        far = frames[:, 2] @ frame[2] < np.cos(np.radians(_FARTHEST_DEG))
+        if far.any():
+            lost = exposures["exposure"].values[far].tolist()
+            raise SchemaError(
+                f"exposures {lost} lie more than {_FARTHEST_DEG} deg from the middle of all, "
+                f"wanted one field: correct their WCS, or fit fields apart",
+                exposures=lost,
+            )
+        epoch = float(exposures["epoch"].values.mean())
+        return cls(frames, frame, epoch, exposures["epoch"].values - epoch)
+
+    @property
+    def to_common(self) -> Floats:
+        return projection.homography(self.frame, self.frames)
+
+    @property
+    def from_common(self) -> Floats:
+        return projection.homography(self.frames, self.frame)
+
+
+def rough_positions(measured: xr.Dataset, rows: Rows, planes: Planes, xi: Floats, eta: Floats) -> None:
     """Write into xi and eta (deg) where the rough WCSs put each measurement in its exposure's plane."""
     start = np.ascontiguousarray(measured["start"].values)
     basis = polynomial.basis(polynomial.degree_of(start.shape[-1]))
     crval = measured["crval"].values
     tangent_planes = projection.frames(crval[:, 0], crval[:, 1])
-    matrices = projection.homography(frames[rows.exposure], tangent_planes)
+    matrices = projection.homography(planes.frames[rows.exposure], tangent_planes)
     pixels = measured["x"].values, measured["y"].values, measured["mid"].values, measured["half"].values
     parts = min(16, len(start))
     pool.run(
@@ -73,19 +115,24 @@ def rough_positions(measured: xr.Dataset, rows: Rows, frames: Floats, xi: Floats
     )
 
 
-def common_positions(rows: Rows, affine: Floats, matrices: Floats, x: Floats, y: Floats) -> None:
+def common_positions(rows: Rows, affine: Floats, planes: Planes, x: Floats, y: Floats) -> None:
     """Move positions in the exposures' planes by the affines and into the common plane, in place."""
-    pool.run(_move, len(affine), rows.exposure_starts, affine, matrices, x, y)
+    pool.run(_move, len(affine), rows.exposure_starts, affine, planes.to_common, x, y)
 
 
-def reference_positions(reference: xr.Dataset, frame: Floats, epoch: float) -> Floats:
-    """Reference stars in a plane at an epoch: rows xi, eta (deg) and motion (deg/yr); NaN: not in sight."""
+def reference_positions(reference: xr.Dataset, planes: Planes) -> Floats:
+    """Reference stars in the common plane: rows xi, eta (deg) and motion (deg/yr); NaN: not in sight."""
+    timeless = int(np.count_nonzero(~np.isfinite(reference["epoch"].values)))
+    if timeless:
+        raise SchemaError(
+            f"{timeless} rows of reference have no epoch, wanted the year their places hold for"
+        )
     ra, dec = reference["ra"].values, reference["dec"].values
     east, north, there = np.moveaxis(projection.frames(ra, dec), 1, 0)
     motion = _motion(reference, "pm_ra") * east + _motion(reference, "pm_dec") * north
-    there = there + (epoch - reference["epoch"].values)[:, None] * motion
-    now = np.stack(projection.to_plane(frame, there), -1)
-    later = np.stack(projection.to_plane(frame, there + motion), -1)
+    there = there + (planes.epoch - reference["epoch"].values)[:, None] * motion
+    now = np.stack(projection.to_plane(planes.frame, there), -1)
+    later = np.stack(projection.to_plane(planes.frame, there + motion), -1)
     return np.concatenate([now, later - now], -1)
 
 

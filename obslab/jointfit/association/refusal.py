@@ -16,27 +16,31 @@ _SPOKEN = 5
 _ODD_SHARE, _ODD_SIGMA = 0.25, 5.0
 
 
-class AlignmentError(ObslabError, ValueError):
+class AssociationError(ObslabError, ValueError):
+    """Images whose measurements cannot be joined to stars."""
+
+
+class AlignmentError(AssociationError):
     """Exposures or images whose rough WCS does not lead to the reference, or to the other exposures."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """An exposure, by its number, or one image of it, by its position, that was not aligned."""
+    """An exposure, by its number, or one image of it, by its position, that cannot be used, and why."""
 
     exposure: int
     image: int | None
     why: str
 
 
-def alignment_error(refusals: Sequence[Refusal]) -> AlignmentError:
+def refusal_error(kind: type[AssociationError], refusals: Sequence[Refusal]) -> AssociationError:
     """One error for all of them."""
     exposures = tuple(dict.fromkeys(r.exposure for r in refusals))
     reasons = [r.why for r in refusals[:_SPOKEN]]
     if len(refusals) > _SPOKEN:
         reasons.append(f"and {len(refusals) - _SPOKEN} more like these")
-    return AlignmentError(
-        f"{'; '.join(reasons)}. Correct the WCS, or leave these out with on_failure='exclude'",
+    return kind(
+        f"{'; '.join(reasons)}; correct that, or leave out what it names with on_failure='exclude'",
         exposures=exposures,
         images=tuple(r.image for r in refusals if r.image is not None),
         problems=tuple(r.why for r in refusals),
@@ -46,14 +50,15 @@ def alignment_error(refusals: Sequence[Refusal]) -> AlignmentError:
 def refused_exposure(
     number: int, found: Pose, hint: Pose, place: str, search_arcsec: float, on_reference: bool
 ) -> Refusal:
-    """``hint`` is what a wider search finds; ``place`` is where the WCS puts the exposure."""
+    """``hint`` is what a wider search finds; ``place`` says where the WCS puts the exposure, "... from the middle
+    of", whatever it was to be aligned on."""
     star, others = ("reference star", "the reference") if on_reference else ("star", "the other exposures")
     if found.bright < FEWEST_BRIGHT:
         why = f"it has {found.bright} usable measurements, wanted at least {FEWEST_BRIGHT}"
     elif found.near < FEWEST_KNOWN:
         why = (
             f"there is no overlap: {found.near} of its {found.bright} bright measurements have a {star} "
-            f"within {search_arcsec:g} arcsec; its WCS puts it at {place}, which is wrong or not covered"
+            f"within {search_arcsec:g} arcsec; its WCS puts it at {place} {others}, which is wrong or not covered"
         )
     elif hint.clear:
         xi, eta = (hint.pose[:, 0] * 3600).tolist()
@@ -68,7 +73,7 @@ def refused_exposure(
             f"no offset within search_arcsec={search_arcsec:g} stands out: the best has {found.pairs} pairs "
             f"of {found.bright} bright measurements, {found.by_chance:.1f} are expected by chance, the "
             f"runner-up has {found.runner_up}; {found.near} have any {star} that near; its WCS puts it at "
-            f"{place}, which is wrong by more than that, or turned by more than {LARGEST_TURN_DEG} deg"
+            f"{place} {others}, which is wrong by more than that, or turned by more than {LARGEST_TURN_DEG} deg"
         )
     return Refusal(number, None, f"exposure {number} cannot be aligned on {others}: {why}")
 

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from obslab.jointfit.association.planes import Rows
 from obslab.jointfit.association.refusal import Refusal
-from obslab.jointfit.association.stars import AMBIGUOUS
 
 _LEAST_SHARE = 0.8
 _FEWEST = 10
 
 
 def twin_images(
-    star: NDArray[np.int32],
     group: NDArray[np.int32],
+    ambiguous: NDArray[np.bool_],
     rows: Rows,
-    numbers: NDArray[np.int32],
-    names: NDArray[np.str_],
+    measured: xr.Dataset,
 ) -> list[Refusal]:
     """The second of each two such images; almost all their measurements are in ambiguous groups together."""
-    doubtful = np.flatnonzero(star == AMBIGUOUS)
+    group = group[: rows.image_starts[-1]]
+    doubtful = np.flatnonzero((group >= 0) & ambiguous[group])
     image = np.searchsorted(rows.image_starts, doubtful, side="right") - 1
-    count = np.bincount(image, minlength=len(names))
-    offered = np.add.reduceat(group >= 0, rows.image_starts[:-1]) if len(doubtful) else count
+    count = np.bincount(image, minlength=len(rows.exposure))
+    if count.max(initial=0) < _FEWEST:
+        return []
+    names = measured["name"].values
     refusals: list[Refusal] = []
-    for second in np.flatnonzero((count >= _FEWEST) & (count > _LEAST_SHARE * offered)).tolist():
+    for second in np.flatnonzero(count >= _FEWEST).tolist():
+        begin, end = rows.image_starts[second : second + 2]
+        offered = np.count_nonzero(group[begin:end] >= 0)
+        if count[second] < _LEAST_SHARE * offered:
+            continue
         shared = np.isin(group[doubtful], group[doubtful[image == second]])
         earlier = shared & (image < second) & (rows.exposure[image] == rows.exposure[second])
         if np.count_nonzero(earlier) < _LEAST_SHARE * count[second]:
@@ -34,10 +40,10 @@ def twin_images(
         first = np.bincount(image[earlier]).argmax()
         refusals.append(
             Refusal(
-                int(numbers[rows.exposure[second]]),
+                int(measured["exposure"].values[second]),
                 second,
                 f"image {names[second]} shows the same stars as image {names[first]} of the same exposure "
-                f"({count[second]} of its {offered[second]} measurements): a file twice, or a wrong number",
+                f"({count[second]} of its {offered} measurements): a file twice, or a wrong number",
             )
         )
     return refusals

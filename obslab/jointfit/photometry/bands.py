@@ -20,7 +20,8 @@ class MixedBandsError(PhotometryError):
 
 @dataclass(frozen=True)
 class Bands:
-    """For each exposure its band, its instrument and its setup: what shares detector terms and flat correction."""
+    """For each exposure its band, its instrument and its setup: what shares detector terms and flat
+    correction."""
 
     names: tuple[str, ...]
     """The bands that are fitted; a star has a magnitude in each."""
@@ -68,8 +69,8 @@ def _wanted(present: list[str], settings: Settings) -> list[str]:
     if asked is None:
         if len(present) > 1:
             raise MixedBandsError(
-                f"the exposures are of bands {_list(present)}, and a star is not equally bright in all: fit one with "
-                f'bands=["{present[0]}"], or give each star a magnitude in each with bands="all"',
+                f"the exposures are of bands {_list(present)}, and no star is equally bright in all: fit one "
+                f'with bands=["{present[0]}"], or give each star a magnitude in each with bands="all"',
                 bands=tuple(present),
             )
         return present

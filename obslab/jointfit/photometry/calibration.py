@@ -27,7 +27,8 @@ class Calibration:
     terms: Floats
 
     def of_pixels(self, image: Array, x: Array, y: Array, color: Array) -> Floats:
-        """Sum of all terms (mag) at pixels of images, 1-D arrays; NaN on images left out. NaN color: the mean."""
+        """Sum of all terms (mag) at pixels of images, 1-D arrays; NaN on images left out. NaN color: the
+        mean."""
         total = np.empty(x.shape)
         for part in _chunks(len(x)):
             fx, fy = self.focal(image[part], x[part], y[part])
@@ -56,8 +57,9 @@ class Calibration:
             coefficients = self.flat_coefficients()[which]
             basis = polynomial.basis(polynomial.degree_of(len(c.powers) + 1))
             total = total + (basis(fx, fy)[..., 1:] * coefficients).sum(-1)
-        redder = np.where(np.isfinite(color), color - self.problem.mean_color, 0.0)
-        total = total + padded[c.color[image]] * redder
+        if len(c.color_image):
+            redder = np.where(np.isfinite(color), color - self.problem.mean_color, 0.0)
+            total = total + padded[c.color[image]] * redder
         return np.where(c.zero[image] >= 0, total, np.nan)
 
     def flat_coefficients(self) -> Floats:
@@ -69,7 +71,8 @@ class Calibration:
         return np.concatenate([flat, np.zeros((1, len(c.powers)))])
 
     def images(self, exposure: Any, detector: Any) -> Array:
-        """Positions of images along dimension image, from numbers of exposures and detectors that broadcast."""
+        """Positions of images along dimension image, from numbers of exposures and detectors that
+        broadcast."""
         measured = self.problem.tables.measured
         e, d = np.broadcast_arrays(np.asarray(exposure, np.int64), np.asarray(detector, np.int64))
         span = max(int(measured.detector.values.max()), int(d.max(initial=0))) + 1
@@ -80,7 +83,7 @@ class Calibration:
         wrong = known[image] != e * span + d
         if wrong.any():
             raise PhotometryError(
-                f"there is no image of exposure {e[wrong].flat[0]} with detector {d[wrong].flat[0]} in this fit"
+                f"there is no image of exposure {e[wrong].flat[0]} with detector {d[wrong].flat[0]} here"
             )
         return np.asarray(image)
 

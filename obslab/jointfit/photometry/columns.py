@@ -1,7 +1,8 @@
-"""The terms that are fitted: which columns each image's points have, what they are called, and what fixes them.
+"""The terms that are fitted: which columns each image's points have, their names, and what fixes them.
 
-Columns are zero points, detector terms, flat corrections (illumination) and color terms, in this order. A term is
-what it adds to a star's magnitude: instrumental = star + zero point + detector + illumination + color.
+Columns are zero points, detector terms, flat corrections (illumination) and color terms, in this order. A
+term is what it adds to a star's magnitude: instrumental = star + zero point + detector + illumination +
+color.
 """
 
 from __future__ import annotations
@@ -58,8 +59,13 @@ class Columns:
 
 
 def make_columns(
-    measured: xr.Dataset, exposure: Ints, bands: Bands, plane: FocalPlane, good: NDArray[np.bool_], settings: Settings
-) -> Columns:  # fmt: skip
+    measured: xr.Dataset,
+    exposure: Ints,
+    bands: Bands,
+    plane: FocalPlane,
+    good: NDArray[np.bool_],
+    settings: Settings,
+) -> Columns:
     """Columns for the images that are ``good``, that is have points to fit."""
     number, chip = measured.exposure.values, measured.detector.values
     band, setup = bands.of_exposure[exposure], bands.setup[exposure]
@@ -90,13 +96,13 @@ def make_columns(
     start += len(illumination_image) * len(powers)
     color[color >= 0] += start
     return Columns(
-        zero, detector, illumination, color, powers, tuple(names), zero_image, detector_image, illumination_image,
-        color_image, band[color_image],
+        zero, detector, illumination, color, powers, tuple(names), zero_image, detector_image,
+        illumination_image, color_image, band[color_image],
     )  # fmt: skip
 
 
 def _numbered(key: Ints, on: NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Numbers from 0 for the different keys of images that are ``on``, -1 for the others; an image for each."""
+    """Numbers from 0 for the different keys of images that are ``on``, else -1; and an image for each."""
     number = np.full(len(key), -1, np.int32)
     where = np.flatnonzero(on)
     if not len(where):
@@ -163,7 +169,7 @@ def _detector_sets(columns: Columns) -> list[Ints]:
 
 
 def _color_sets(columns: Columns, anchored: NDArray[np.bool_]) -> list[Ints]:
-    """Color terms that only differ from each other: without a reference a common one is part of every star."""
+    """Color terms that can only be compared: without a reference, a common one is part of every star."""
     sets = []
     for band in np.unique(columns.color_band):
         mine = np.flatnonzero(columns.color_band == band)
@@ -172,8 +178,8 @@ def _color_sets(columns: Columns, anchored: NDArray[np.bool_]) -> list[Ints]:
         if len(mine) == 1:
             name = columns.names[columns.first_color + mine[0]]
             raise PhotometryError(
-                f"the {name} cannot be told from the stars' own magnitudes: it needs reference magnitudes of that "
-                'band; between detectors it can be compared, with color_terms="detector"',
+                f"the {name} cannot be told from the stars' own magnitudes: it needs reference magnitudes of "
+                'that band; between detectors it can be compared, with color_terms="detector"',
                 term=name,
             )
         sets.append(mine + columns.first_color)

@@ -1,5 +1,5 @@
-"""The tables of a photometric fit. Magnitudes add up: instrumental = star + zero point + detector + illumination
-+ color term * (color - mean color)."""
+"""The tables of a photometric fit. Magnitudes add up: instrumental = star + zero point + detector +
+illumination + color term * (color - mean color)."""
 
 from __future__ import annotations
 
@@ -127,8 +127,9 @@ PHOTOMETRY_RESIDUALS = Schema(
 JOINTCAL = {
     "id": "id", "x": "xccd", "y": "yccd", "mag": "mag", "inst_mag": "instMag", "inst_mag_error": "instMagErr",
     "inst_flux": "instFlux", "inst_flux_error": "instFluxErr", "flux": "transformedFlux",
-    "flux_error": "transformedFluxErr", "star_flux": "fittedFlux", "epoch": "epoch", "star": "fsindex", "ra": "ra",
-    "dec": "dec", "chi2": "chi2", "measurements": "nm", "detector": "detector", "exposure": "visit",
+    "flux_error": "transformedFluxErr", "star_flux": "fittedFlux", "epoch": "epoch", "star": "fsindex",
+    "ra": "ra", "dec": "dec", "chi2": "chi2", "measurements": "nm", "detector": "detector",
+    "exposure": "visit",
 }  # fmt: skip
 """Our names and those of jointcal's photometric ntuple. Its inputFlux, calibrated by an earlier step, is the
 instrumental flux here: there is no earlier step."""

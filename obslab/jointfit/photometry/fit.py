@@ -1,4 +1,5 @@
-"""``fit_photometry``: zero points, detector terms, flat correction and color terms of associated measurements."""
+"""``fit_photometry``: zero points, detector terms, flat correction and color terms of associated
+measurements."""
 
 from __future__ import annotations
 
@@ -49,25 +50,28 @@ def fit_photometry(
     """Relative photometry of the measurements that ``association`` gave to fitted stars.
 
     -2.5 log10(flux) = star + zero point + detector term + illumination(focal-plane position) + color term *
-    (color - mean color). With ``model="flux"`` the same holds for fluxes, star * 10**(-0.4 terms): fluxes near and
-    below 0 take part, and faint stars are not biased, where magnitudes make a star of signal to noise s too bright
-    by 1.6 / s**2 mag.
+    (color - mean color). With ``model="flux"`` the same holds for fluxes, star * 10**(-0.4 terms): fluxes
+    near and below 0 take part, and faint stars are not biased, where magnitudes make a star of signal to
+    noise s too bright by 1.6 / s**2 mag.
 
     Each star has a magnitude in each of ``bands``; several must be asked for. Reference magnitudes, of
-    ``reference_band``, are taken with one error for all. Where there are none, zero points that common stars tie
-    together have mean 0; detector terms always have. ``terms_per_band`` gives each band its own detector terms and
-    illumination. ``zero_point="image"`` replaces exposures' zero points and detector terms by one for each image.
+    ``reference_band``, are taken with one error for all. Where there are none, zero points that common stars
+    tie together have mean 0; detector terms always have. ``terms_per_band`` gives each band its own detector
+    terms and illumination. ``zero_point="image"`` replaces exposures' zero points and detector terms by one
+    for each image.
 
-    ``focal`` are focal-plane positions of the measurements, in degrees, by default from the rough WCS. An error
-    floor of None is fitted, so that the brightest quarter of the measurements has chi2 as it should. ``held_out`` is
-    a mask over fitted stars; by default a ``holdout`` part of them, always the same. They get magnitudes, but no say
-    in zero points. ``progress`` gets a dict after each iteration, and ends the fit by raising.
+    ``focal`` are focal-plane positions of the measurements, in degrees, by default from the rough WCS. An
+    error floor of None is fitted, so that the brightest quarter of the measurements has chi2 as it should.
+    ``held_out`` is a mask over fitted stars; by default a ``holdout`` part of them, always the same. They get
+    magnitudes, but no say in zero points. ``progress`` gets a dict after each iteration, and ends the fit by
+    raising.
     """
     settings = Settings(
         model=model, zero_point=zero_point, detectors=detectors, illumination_degree=illumination_degree,
         color_terms=color_terms, terms_per_band=terms_per_band, bands=bands, reference_use=reference_use,
-        reference_band=reference_band, reference_error_mag=reference_error_mag, clip=clip, floor_mag=floor_mag,
-        holdout=holdout, minimum_stars=minimum_stars, maximum_iterations=maximum_iterations,
+        reference_band=reference_band, reference_error_mag=reference_error_mag, clip=clip,
+        floor_mag=floor_mag, holdout=holdout, minimum_stars=minimum_stars,
+        maximum_iterations=maximum_iterations,
     )  # fmt: skip
     begin = time.perf_counter()
     masks = (None if mask is None else np.asarray(mask) for mask in (selected, held_out))

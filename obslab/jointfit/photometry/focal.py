@@ -1,8 +1,9 @@
 """Where on the focal plane a pixel lies, which is what flat corrections depend on: one plane for each camera.
 
-Sky-oriented positions would not do: exposures are rotated against each other. The detectors' places therefore come
-from the rough WCS of all exposures, each turned and moved onto the first one of its instrument, and are the same in
-all of them. A position measured better, such as the inner mapping of an astrometric fit, can be given instead.
+Sky-oriented positions would not do: exposures are rotated against each other. The detectors' places therefore
+come from the rough WCS of all exposures, each turned and moved onto the first one of its instrument, and are
+the same in all of them. A position measured better, such as the inner mapping of an astrometric fit, can be
+given instead.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def detectors_of(measured: xr.Dataset, instrument: Ints) -> tuple[Ints, Ints]:
 def from_rough_wcs(
     measured: xr.Dataset, exposures: xr.Dataset, exposure: Ints, instrument: Ints
 ) -> FocalPlane:
-    """The camera's plane in degrees from all images' rough WCS; ``exposure`` is each image's row of exposures."""
+    """The camera's plane in degrees from all images' rough WCS; ``exposure`` is each image's row of
+    exposures."""
     of_image, instruments = detectors_of(measured, instrument)
     u, v = (a.ravel() for a in np.meshgrid([-1.0, 0, 1], [-1.0, 0, 1]))
     start = measured.start.values
@@ -114,7 +116,7 @@ def from_positions(
     rows = measured.sizes["measured"]
     if fx.shape != (rows,) or fy.shape != (rows,):
         raise PhotometryError(
-            f"focal has shapes {fx.shape} and {fy.shape}, wanted ({rows},) twice: one for each row of measured"
+            f"focal has shapes {fx.shape} and {fy.shape}, wanted ({rows},) twice: one for each measurement"
         )
     of_image, instruments = detectors_of(measured, instrument)
     image, mid, half = measured.image.values, measured.mid.values, measured.half.values

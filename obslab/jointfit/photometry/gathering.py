@@ -16,12 +16,14 @@ MAG_PER_E = 1.0857362047581296
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def pack(
-    part: int, bounds: Any, image_of: Any, x: Any, y: Any, flux: Any, flux_error: Any, allowed: Any, image_state: Any,
-    mid: Any, half: Any, plane_of: Any, plane: Any, parent: Any, by_v: Any, magnitudes: bool, packed: Any, bad: Any,
+    part: int, bounds: Any, image_of: Any, x: Any, y: Any, flux: Any, flux_error: Any, allowed: Any,
+    image_state: Any, mid: Any, half: Any, plane_of: Any, plane: Any, parent: Any, by_v: Any,
+    magnitudes: bool, packed: Any, bad: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """Of each measurement its place in the focal plane, magnitude or flux, and error; minus its state if not USED.
+    """Of each measurement its place in the focal plane, magnitude or flux, and error.
 
-    Side by side, because stars take them in another order: one visit to memory instead of five.
+    In place of the error stands minus the state, if that is not USED. Side by side, because stars take them
+    in another order: one visit to memory instead of five.
     """
     terms = len(parent)
     phi = np.empty(terms)
@@ -62,8 +64,8 @@ def pack(
 
 @njit(cache=True, nogil=True)
 def gather(
-    part: int, bounds: Any, members: Any, image_of: Any, packed: Any, image: Any, fx: Any, fy: Any, value: Any,
-    error: Any, state: Any,
+    part: int, bounds: Any, members: Any, image_of: Any, packed: Any, image: Any, fx: Any, fy: Any,
+    value: Any, error: Any, state: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
     """The same in the order of stars, each its own array."""
     for n in range(bounds[part], bounds[part + 1]):
@@ -129,7 +131,8 @@ def connect(
     set_of: Any,
     anchored: Any,
 ) -> None:  # pragma: no cover
-    """Which zero points common stars tie together: set_of becomes each one's set, anchored whether it has references."""
+    """Which zero points common stars tie together: set_of becomes each one's set, anchored whether it has
+    references."""
     for k in range(len(first) - 1):
         if held[k]:
             continue

@@ -1,9 +1,9 @@
 """The passes over all points: star by star, in parts that do not depend on the number of threads.
 
-Points lie in the order of their stars, so all that concerns one star happens in one go: its value at the present
-terms, the judgement over its points, and its share in the normal equations. With the star's value at its best for
-given terms, the gradient of the reduced problem is that of the full one, and the reduced matrix is
-sum w a a' - sum_star g g' / C with g = sum w a over the star's points and C its information.
+Points lie in the order of their stars, so all that concerns one star happens in one go: its value at the
+present terms, the judgement over its points, and its share in the normal equations. With the star's value at
+its best for given terms, the gradient of the reduced problem is that of the full one, and the reduced matrix
+is sum w a a' - sum_star g g' / C with g = sum w a over the star's points and C its information.
 """
 
 from __future__ import annotations
@@ -32,25 +32,30 @@ def sweep(
     reference_value: Any, reference_error: Any, reference_state: Any,
     zero: Any, detector: Any, illumination: Any, tint: Any, parent: Any, by_v: Any, terms: Any,
     fluxes: bool, soft: float, floor: float, cut: float, bright: float, matrix: bool, gradient: bool,
-    normal: Any, right: Any, diagonal: Any, totals: Any, histogram: Any, bright_histogram: Any, bright_sums: Any,
-    reals: Any, bases: Any, actives: Any, places: Any, rows: Any, ats: Any, crosses: Any, seens: Any, toucheds: Any,
+    normal: Any, right: Any, diagonal: Any, totals: Any, histogram: Any, bright_histogram: Any,
+    bright_sums: Any, reals: Any, bases: Any, actives: Any, places: Any, rows: Any, ats: Any, crosses: Any,
+    seens: Any, slots: Any, toucheds: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """One pass at these terms: stars, judgement, sums; with ``matrix`` and ``gradient`` the reduced normal equations.
+    """One pass at these terms: stars, judgement, sums, and of the reduced normal equations what is wanted.
 
-    Points are mag = star + term + noise, or with ``fluxes`` flux = star * 10**(-0.4 term) + noise. ``soft`` (mag)
-    is added to all errors in quadrature (of magnitudes only), which makes all stars count alike before it is known what is wrong.
+    Points are mag = star + term + noise, or with ``fluxes`` flux = star * 10**(-0.4 term) + noise. ``soft``
+    is added in quadrature to the errors of magnitudes, which makes all stars count alike before it is known
+    which are wrong. Each pair of terms adds to ``normal`` in one of its two places. ``normal`` to
+    ``bright_sums`` come in as zeros and ``seens`` as -1; ``reals`` to ``toucheds`` are scratch, because arrays
+    made here would cost seconds of compiling.
     """
     curved = len(parent) - 1
     A, g, d = normal[part], right[part], diagonal[part]
-    sums, counts, bright_counts, moments = (
+    sums, counts, moments, bright_counts = (
         totals[part],
         histogram[part],
-        bright_histogram[part],
         bright_sums[part],
+        bright_histogram[part],
     )
     y, slope, weight, chi2 = reals[part, 0], reals[part, 1], reals[part, 2], reals[part, 3]
     basis, active, place = bases[part], actives[part], places[part]
-    row, at, cross, seen, touched = rows[part], ats[part], crosses[part], seens[part], toucheds[part]
+    row, at, cross = rows[part], ats[part], crosses[part]
+    seen, slot, touched = seens[part], slots[part], toucheds[part]
     extra = floor * floor + (0.0 if fluxes else soft * soft)
     for k in range(bounds[part], bounds[part + 1]):
         points = 0
@@ -167,19 +172,18 @@ def sweep(
                 j = at[a]
                 f = own * row[a]
                 line = A[j]
-                for b in range(a + 1):
+                for b in range(a, many):
                     line[at[b]] += f * row[b]
                 d[j] += f * row[a]
                 if seen[j] != k:
                     seen[j] = k
-                    cross[j] = 0.0
+                    slot[j] = touches
+                    cross[touches] = 0.0
                     touched[touches] = j
                     touches += 1
-                cross[j] += shared * row[a]
+                cross[slot[j]] += shared * row[a]
         for a in range(touches):
-            j = touched[a]
-            f = cross[j] / inform
-            line = A[j]
-            for b in range(touches):
-                if touched[b] <= j:
-                    line[touched[b]] -= f * cross[touched[b]]
+            f = cross[a] / inform
+            line = A[touched[a]]
+            for b in range(a + 1):
+                line[touched[b]] -= f * cross[b]

@@ -63,8 +63,8 @@ class Passes:
         self._scratch = (
             np.empty((self.parts, 4, longest)), np.empty((self.parts, longest, many)),
             np.empty((self.parts, longest), np.bool_), np.empty((self.parts, longest), np.int64),
-            np.empty((self.parts, many)), np.empty((self.parts, many), np.int64), np.empty((self.parts, size)),
-            self._seen, np.empty((self.parts, size), np.int64),
+            np.empty((self.parts, many)), np.empty((self.parts, many), np.int64),
+            np.empty((self.parts, size)), self._seen, *np.empty((2, self.parts, size), np.int64),
         )  # fmt: skip
 
     def __call__(
@@ -88,15 +88,21 @@ class Passes:
             self._bright, *self._scratch,
         )  # fmt: skip
         total = self._matrix.sum(0) if matrix else np.zeros((0, 0))
-        total = np.tril(total) + np.tril(total, -1).T
+        total = total + total.T - np.diag(np.diag(total))
+        middle, bright_middle = (median(histogram.sum(0)) for histogram in self._histogram)
         return Sums(
-            self._totals.sum(0), max(1.0, median(self._histogram[0].sum(0)) / MEDIAN_CHI2),
-            median(self._histogram[1].sum(0)), self._bright.sum(0), total, self._right.sum(0), self._diagonal.sum(0),
-        )  # fmt: skip
+            totals=self._totals.sum(0),
+            scale=max(1.0, middle / MEDIAN_CHI2),
+            bright_median=bright_middle,
+            bright_sums=self._bright.sum(0),
+            matrix=total,
+            right=self._right.sum(0),
+            diagonal=self._diagonal.sum(0),
+        )
 
 
 def rough_floor(sums: Sums) -> float:
-    """Error floor (mag) that explains the median residual of bright points: outliers may still be among them."""
+    """Error floor (mag) that explains the median residual of bright points, outliers among them or not."""
     many, _, errors = sums.bright_sums.sum(0)
     if not many:
         return 0.0

@@ -21,7 +21,8 @@ PARTS = 16
 
 
 class Matched(Protocol):
-    """What is needed of an Association: the fitted star of each measurement, the reference star of each of those."""
+    """What is needed of an Association: the fitted star of each measurement, the reference star of each of
+    those."""
 
     @property
     def star(self) -> Array: ...
@@ -79,7 +80,7 @@ def make_points(
     plane: FocalPlane, image_state: Array, selected: Array | None, held_out: Array | None,
     settings: Settings, magnitudes: bool,
 ) -> Points:  # fmt: skip
-    """All measurements that have a fitted star; ``image_state`` says why an image is left out, 0 if it is not."""
+    """All measurements with a fitted star; ``image_state`` says why an image is left out, 0 if it is not."""
     rows = measured.sizes["measured"]
     allowed = np.empty(0, bool) if selected is None else selected
     first, members, star, band = _entries(measured, association, bands, exposure)
@@ -89,16 +90,13 @@ def make_points(
     bad = np.zeros(PARTS, np.int64)
     basis = polynomial.basis(polynomial.degree_of(plane.coefficients.shape[-1]))
     packed = np.empty((rows, 4))
+    m, image_of = measured, measured.image.values
     pool.run(
-        pack, PARTS, np.linspace(0, rows, PARTS + 1).astype(np.int64), measured.image.values, measured.x.values,
-        measured.y.values, measured.flux.values, measured.flux_error.values, allowed, image_state,
-        measured.mid.values, measured.half.values, plane.of_image, plane.coefficients, basis.parent, basis.by_v,
-        magnitudes, packed, bad,
+        pack, PARTS, _bounds(rows), image_of, m.x.values, m.y.values, m.flux.values, m.flux_error.values,
+        allowed, image_state, m.mid.values, m.half.values, plane.of_image, plane.coefficients, basis.parent,
+        basis.by_v, magnitudes, packed, bad,
     )  # fmt: skip
-    pool.run(
-        gather, PARTS, np.linspace(0, n, PARTS + 1).astype(np.int64), members, measured.image.values, packed,
-        image, fx, fy, value, error, state,
-    )  # fmt: skip
+    pool.run(gather, PARTS, _bounds(n), members, image_of, packed, image, fx, fy, value, error, state)
     color, known = _colors(measured, reference, association.reference[star], first, members)
     matched = np.where(band == bands.with_reference, association.reference[star], -1)
     reference_value, reference_error = _reference_magnitudes(reference, matched, settings)
@@ -107,14 +105,15 @@ def make_points(
         reference_value = 10 ** (-0.4 * reference_value)
         reference_error = reference_error * reference_value / MAG_PER_E
     reference_state = np.where(usable, USED, ALONE).astype(np.int8)
-    if held_out is None:
-        held = _held_out(measured, first, members, settings.holdout)
-    else:
-        held = held_out[star]
+    held = _held_out(measured, first, members, settings.holdout) if held_out is None else held_out[star]
     return Points(
         first, star, band, members, image, fx, fy, value, error, state, int(bad.sum()), color, known,
         matched, reference_value, reference_error, reference_state, held,
     )  # fmt: skip
+
+
+def _bounds(count: int) -> Array:
+    return np.linspace(0, count, PARTS + 1).astype(np.int64)
 
 
 def _entries(
@@ -161,7 +160,8 @@ def _reference_magnitudes(
 
 
 def _held_out(measured: xr.Dataset, first: Array, members: Array, part: float) -> Array:
-    """A part of the entries, chosen by what their first measurement is called: the same in any order of rows."""
+    """A part of the entries, chosen by what their first measurement is called: the same in any order of
+    rows."""
     held = np.zeros(len(first) - 1, bool)
     if not part:
         return held
@@ -181,4 +181,4 @@ def _mixed(key: Array) -> Array:
         key = key + np.uint64(0x9E3779B97F4A7C15)
         key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return key ^ (key >> np.uint64(31))
+    return np.asarray(key ^ (key >> np.uint64(31)))

@@ -81,7 +81,7 @@ class Problem:
 def _check_mask(name: str, mask: Array | None, count: int, what: str) -> None:
     if mask is not None and (mask.dtype != bool or mask.shape != (count,)):
         raise PhotometryError(
-            f"{name} is {mask.dtype} of shape {mask.shape}, wanted bool of shape ({count},): one for each {what}"
+            f"{name} is {mask.dtype} of shape {mask.shape}, wanted bool of ({count},): one for each {what}"
         )
 
 
@@ -155,8 +155,8 @@ def in_fluxes(problem: Problem) -> Points:
     """The same points as fluxes; those with a flux of 0 or less, which have no magnitude, are among them."""
     t = problem.tables
     points = make_points(
-        t.measured, t.reference, t.association, problem.bands, problem.exposure, problem.plane, problem.image_state,
-        t.selected, t.held_out, problem.settings, False,
+        t.measured, t.reference, t.association, problem.bands, problem.exposure, problem.plane,
+        problem.image_state, t.selected, t.held_out, problem.settings, False,
     )  # fmt: skip
     count_good(points, problem.image_state)
     points.color[:] = problem.points.color
@@ -167,8 +167,8 @@ def count_good(points: Points, image_state: Array) -> Array:
     """Good points of each image; points of images left out, and those that are alone, are marked."""
     counts = np.zeros((PARTS, len(image_state)), np.int64)
     pool.run(
-        thin, PARTS, points.parts(), points.first, points.image, image_state, points.held, points.reference_state,
-        points.state, counts,
+        thin, PARTS, points.parts(), points.first, points.image, image_state, points.held,
+        points.reference_state, points.state, counts,
     )  # fmt: skip
     return np.asarray(counts.sum(0))
 
@@ -176,7 +176,7 @@ def count_good(points: Points, image_state: Array) -> Array:
 def _leave_out(
     measured: xr.Dataset, points: Points, image_state: Array, settings: Settings
 ) -> tuple[str, ...]:
-    """Mark images of exposures and detectors with too few stars, until all others have enough; and their names."""
+    """Mark images of exposures and detectors with too few stars, until all others have enough; names them."""
     number, chip = measured.exposure.values, measured.detector.values
     names: list[str] = []
     while True:

@@ -1,4 +1,5 @@
-"""The reduced normal equations: stars eliminated, a few hundred terms left. Solved exactly, and explained if not."""
+"""The reduced normal equations: stars eliminated, a few hundred terms left. Solved exactly, and explained
+if not."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from obslab.jointfit.photometry.settings import PhotometryError
 Floats = NDArray[np.float64]
 
 LEFT_OPEN = 1e-9
-"""A combination of terms of which free stars leave less than this part is not determined: by dithers of less than
-3e-5 of the field, that is, or of a twentieth of a pixel on 2048."""
+"""A combination of terms of which free stars leave less than this part is not determined: by dithers of less
+than 3e-5 of the field, that is, or of a twentieth of a pixel on 2048."""
 GRADIENT_LEFT_OPEN = 1e-3
 """The same for the gradient of a flat correction, which only exposures rotated by 2 degrees or more tell from
 zero points that follow the pointing. Below it small flaws of the model would be magnified thirty times."""
@@ -29,7 +30,8 @@ class NotDeterminedError(PhotometryError):
 
 @dataclass(frozen=True)
 class Reduced:
-    """matrix . step = right, for terms that obey ``gauge``; ``diagonal`` is the matrix's before stars were free."""
+    """matrix . step = right, for terms that obey ``gauge``; ``diagonal`` is the matrix's before stars were
+    free."""
 
     matrix: Floats
     diagonal: Floats
@@ -42,8 +44,8 @@ class Reduced:
     def scaled(self) -> Floats:
         """Matrix of terms in units in which its diagonal were 1 with stars fixed, made regular by the gauge.
 
-        The gauge's equations are added like measurements, which is exact where the matrix does nothing; ``solve``
-        sees to it where it does a little.
+        The gauge's equations are added like measurements, which is exact where the matrix does nothing;
+        ``solve`` sees to it where it does a little.
         """
         regular = self.matrix / self.scale[:, None] / self.scale
         equations = self.gauge / self.scale
@@ -94,8 +96,8 @@ class Reduced:
 def gradient_equations(reduced: Reduced, columns: Columns, gauge: Gauge) -> tuple[Floats, tuple[int, ...]]:
     """Equations for flat corrections whose gradient is left open, and which those are.
 
-    A gradient over the focal plane is one of the stars over the sky plus zero points that follow the pointing.
-    Only a reference, or exposures rotated against each other, say how much of it is the camera's.
+    A gradient over the focal plane is one of the stars over the sky plus zero points that follow the
+    pointing. Only a reference, or exposures rotated against each other, say how much of it is the camera's.
     """
     from scipy import linalg
 
@@ -147,7 +149,8 @@ def _not_determined(columns: Columns, direction: Floats, many: int) -> NotDeterm
     ]
     others = f" and {many - 1} more combinations" if many > 1 else ""
     return NotDeterminedError(
-        f"{' and '.join(mixed)} cannot be told apart, or not from the stars' own magnitudes, in the combination of "
-        f"{', '.join(worst)}{others}: dithered exposures would tell them, or give {' or '.join(ways)}",
+        f"{' and '.join(mixed)} cannot be told apart, or not from the stars' own magnitudes, in the "
+        f"combination of {', '.join(worst)}{others}: dithered exposures would tell them, or give "
+        f"{' or '.join(ways)}",
         terms=tuple(worst),
     )

@@ -1,11 +1,13 @@
-"""Which points of a star do not belong: the rule of the astrometric fit, for one number a point instead of two.
+"""Which points of a star do not belong: the rule of the astrometric fit, for one number a point instead of
+two.
 
 A star is looked at whole, at the best value of the points that count:
 
-- a point that counts is rejected when chi2 / (1 - h) is above the cut, h being its share in the star's value: what
-  its chi2 would be had it not pulled the star; and only if that is at least half of the star's worst, since one
-  gross outlier makes good neighbours look bad;
-- one that was rejected comes back when chi2 / (1 + h) is below 0.9 of the cut: the gap keeps it from flickering;
+- a point that counts is rejected when chi2 / (1 - h) is above the cut, h being its share in the star's value:
+  what its chi2 would be had it not pulled the star; and only if that is at least half of the star's worst,
+  since one gross outlier makes good neighbours look bad;
+- one that was rejected comes back when chi2 / (1 + h) is below 0.9 of the cut: the gap keeps it from
+  flickering;
 - the reference magnitude is a point like the others.
 
 This is repeated within the star until nothing changes. A star that lost all its points (two that disagree) is
@@ -27,8 +29,8 @@ LEAST_FREE = 1e-6
 """A point with all but this share of the star's weight says nothing about itself."""
 
 BINS = 2560
-"""Of a histogram of positive numbers: 64 an octave, from 2**-20 to 2**20. Its median is good to 0.5 %, and does not
-depend on an order or on a sample."""
+"""Of a histogram of positive numbers: 64 an octave, from 2**-20 to 2**20. Its median is good to 0.5 %, and
+does not depend on an order or on a sample."""
 _SHIFT = 17  # of a float32's bits, so that 64 bins are left of an octave
 _FIRST = 107 << (23 - _SHIFT)  # the bin of 2**-20
 
@@ -40,7 +42,9 @@ MEDIAN_CHI2 = 0.4549364
 def bin_of(value: float) -> int:  # pragma: no cover
     """The histogram bin of a positive number: its leading bits as a float32."""
     place = (np.float32(value).view(np.int32) >> _SHIFT) - _FIRST
-    return min(max(place, 0), BINS - 1)
+    if place < 0:
+        return 0
+    return int(place) if place < BINS else BINS - 1
 
 
 def median(histogram: NDArray[np.float64]) -> float:
@@ -65,8 +69,8 @@ def judge(
 ) -> tuple[float, float]:  # pragma: no cover
     """Value of a star and its information, from the ``n`` points y = slope * value; ``active`` is updated.
 
-    ``chi2`` becomes what the rule compares with the cut. An infinite cut judges nothing. Without information the
-    value is that of all points, and none is active.
+    ``chi2`` becomes what the rule compares with the cut. An infinite cut judges nothing. Without information
+    the value is that of all points, and none is active.
     """
     alive = False
     for i in range(n):

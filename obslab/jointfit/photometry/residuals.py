@@ -71,9 +71,15 @@ def illumination_terms(problem: Problem, terms: Floats, errors: Floats) -> xr.Da
     powers = np.tile(np.array(c.powers, np.int64).reshape(-1, 2), (len(c.illumination_image), 1))
     center = problem.plane.center[problem.bands.instrument[problem.exposure[image]]]
     return datasets.ILLUMINATION.build(
-        setup=_setups(problem, image), power_x=powers[:, 0], power_y=powers[:, 1], value=terms[part],
-        error=errors[part], center_x=center[:, 0], center_y=center[:, 1], scale=np.full(len(image), problem.plane.scale),
-    )  # fmt: skip
+        setup=_setups(problem, image),
+        power_x=powers[:, 0],
+        power_y=powers[:, 1],
+        value=terms[part],
+        error=errors[part],
+        center_x=center[:, 0],
+        center_y=center[:, 1],
+        scale=np.full(len(image), problem.plane.scale),
+    )
 
 
 def color_terms(problem: Problem, terms: Floats, errors: Floats) -> xr.Dataset:
@@ -154,12 +160,8 @@ def residuals(
     calibration = Calibration(problem, terms)
     band = problem.bands.of_exposure[problem.exposure][image]
     has_star = (association.star >= 0) & (band >= 0)
-    entry = np.where(has_star, association.star * bands + band, 0)
-
-    def of_star(values: Array) -> Floats:
-        return np.where(has_star, values[entry], np.nan) if len(values) else np.full(rows, np.nan)
-
-    color = of_star(fitted.color.values)
+    entry = np.where(has_star, association.star * bands + band, -1)
+    color = _taken(fitted.color.values, entry)
     total = calibration.of_pixels(image, measured.x.values, measured.y.values, color)
     flux, flux_error = (measured[name].values.astype(np.float64) for name in ("flux", "flux_error"))
     inst_mag, inst_mag_error = _magnitude(flux, flux_error)
@@ -170,24 +172,27 @@ def residuals(
     state[points.row] = np.where(held, HELD_OUT, points.state)
     of_point = np.full((3, rows), np.nan)
     of_point[:, points.row] = np.where(points.state <= REJECTED, chi2, np.nan), *_in_deg(problem, points)
-    ra, dec = _positions(association)
-    epoch = tables.exposures.epoch.values[problem.exposure][image]
+    ra, dec = (_taken(angle, association.star) for angle in _positions(association))
     factor = 10 ** (0.4 * total)
     return datasets.PHOTOMETRY_RESIDUALS.build(
         {"states": list(STATES), "model": problem.settings.model, "floor_mag": floor_mag},
-        id=measured.id.values, exposure=measured.exposure.values[image], detector=measured.detector.values[image],
-        x=measured.x.values, y=measured.y.values, focal_x=of_point[1], focal_y=of_point[2],
+        id=measured.id.values, exposure=measured.exposure.values[image],
+        detector=measured.detector.values[image], x=measured.x.values, y=measured.y.values,
+        focal_x=of_point[1], focal_y=of_point[2],
         mag=mag, inst_mag=inst_mag, inst_mag_error=inst_mag_error,
-        residual=mag - of_star(fitted.mag.values), error=np.hypot(inst_mag_error, floor_mag),
+        residual=mag - _taken(fitted.mag.values, entry), error=np.hypot(inst_mag_error, floor_mag),
         inst_flux=measured.flux.values, inst_flux_error=measured.flux_error.values,
-        flux=flux * factor, flux_error=flux_error * factor, star_flux=of_star(fitted.flux.values),
-        epoch=epoch, star=association.star,
-        ra=np.where(association.star >= 0, ra[association.star], np.nan) if len(ra) else np.full(rows, np.nan),
-        dec=np.where(association.star >= 0, dec[association.star], np.nan) if len(ra) else np.full(rows, np.nan),
-        color=color, chi2=of_point[0],
-        measurements=np.where(has_star, fitted.measurements.values[entry], 0) if len(fitted.mag) else np.zeros(rows, int),
-        state=state,
+        flux=flux * factor, flux_error=flux_error * factor, star_flux=_taken(fitted.flux.values, entry),
+        epoch=tables.exposures.epoch.values[problem.exposure][image], star=association.star,
+        ra=ra, dec=dec, color=color, chi2=of_point[0],
+        measurements=_taken(fitted.measurements.values, entry, 0), state=state,
     )  # fmt: skip
+
+
+def _taken(values: Array, index: Array, otherwise: float = np.nan) -> Array:
+    """values[index], and ``otherwise`` where the index is below 0."""
+    padded = np.append(values, np.asarray(otherwise, values.dtype))
+    return np.asarray(padded[np.maximum(index, -1)])
 
 
 def _in_deg(problem: Problem, points: Points) -> tuple[Floats, Floats]:

@@ -1,4 +1,5 @@
-"""What a photometric fit found: tables, calibrated magnitudes, covariance, and a warm start for the next fit."""
+"""What a photometric fit found: tables, calibrated magnitudes, covariance, and a warm start for the next
+fit."""
 
 from __future__ import annotations
 
@@ -136,7 +137,8 @@ class PhotometryResult:
         )
 
     def illumination(self, focal_x: Any, focal_y: Any, setup: int = 0) -> Floats:
-        """The flat correction (mag) at positions of the focal plane in degrees; ``setup`` counts instruments and bands."""
+        """The flat correction (mag) at positions of the focal plane in degrees; ``setup`` counts
+        instruments and bands."""
         c, plane = self.problem.columns, self.problem.plane
         if not 0 <= setup < len(self.problem.bands.setup_names):
             raise PhotometryError(f"setup is {setup}, and there are {len(self.problem.bands.setup_names)}")
@@ -205,8 +207,8 @@ class PhotometryResult:
             for n in self.state.open_gradients
         ]
         return [
-            f"the gradient of the illumination of {name or 'the camera'} is set to 0: without a reference or rotated "
-            "exposures it cannot be told from zero points that follow the pointing"
+            f"the gradient of the illumination of {name or 'the camera'} is set to 0: without a reference or "
+            "rotated exposures it cannot be told from zero points that follow the pointing"
             for name in names
         ]
 

@@ -1,8 +1,8 @@
 """The fit: passes over the points until neither the terms nor the set of rejected points moves.
 
-For given rejections the magnitude model is linear. A pass costs little, so the scheme is plain: a first solution in
-which all stars count alike and nothing is rejected, then judge and solve by turns. The matrix changes only as much
-as points come and go, and an old factor serves while that is little.
+For given rejections the magnitude model is linear. A pass costs little, so the scheme is plain: a first
+solution in which all stars count alike and nothing is rejected, then judge and solve by turns. The matrix
+changes only as much as points come and go, and an old factor serves while that is little.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class State:
 
 
 def start(columns: Columns, gauge: Gauge, settings: Settings, run: Passes) -> State:
-    """A first solution in magnitudes, with nothing rejected, and what its residuals say of scale and floor."""
+    """A first solution in magnitudes, with nothing rejected, and what its residuals say of scale and
+    floor."""
     state = State(np.zeros(len(columns)), settings.floor_mag or 0.0, np.inf)
     sums = run(state.terms, soft_mag=SOFT_MAG, matrix=True)
     reduced = _reduced(state, sums, columns, gauge)
@@ -79,7 +80,7 @@ def iterate(
             reduced = _reduced(state, sums, columns, gauge)
             factor = reduced.factor(columns)
         step = reduced.solve(factor, sums.right, state.terms)
-        size = float(np.sqrt(max(0.0, step @ sums.right)))
+        size = float(np.sqrt(np.maximum(step @ sums.right, 0.0)))
         state.terms = state.terms + step
         changed = sums.totals[:, kernels.CHANGED].sum() / max(1.0, sums.totals[:, kernels.POINTS].sum())
         cut = settings.clip**2 * sums.scale
@@ -100,9 +101,7 @@ def iterate(
             factor = None
         state.cut, state.floor_mag = cut, floor_mag
     if not state.converged:
-        log.warning(
-            "photometry did not converge in %d iterations", settings.maximum_iterations
-        )
+        log.warning("photometry did not converge in %d iterations", settings.maximum_iterations)
     if reduced is not None and factor is not None:
         state.covariance = reduced.covariance(factor)
     state.sums = run(state.terms, floor_mag=state.floor_mag, cut=state.cut, gradient=False)
