@@ -22,7 +22,7 @@ def report(result: FitResult) -> dict[str, Any]:
     weight = p.weight[0] > 0
     active = solver.active[0] > 0
     extra = {
-        name: {"mas_per_mag": round(value * p.unit / MAS, 4)} if name.startswith("refraction") else {"strength": value}
+        name: {"mas_per_mag": round(value, 4)} if name.startswith("refraction") else {"strength": value}
         for term, part in zip(solver.terms.terms, solver.terms.parts, strict=True)
         for name, value in zip(term.names, solver.state.extra[part].tolist(), strict=True)
     }

@@ -31,6 +31,13 @@ class Field:
     def loaded(self):
         return self.measured, self.reference, self.exposures
 
+    def found(self, star, with_reference=True):
+        """Share of the measurements in a star, of those that can be: measured twice, or with a reference."""
+        real = self.truth >= 0
+        often = np.bincount(self.truth[real], minlength=len(self.ra))
+        often[self.reference_star] += with_reference
+        return (star[real][often[self.truth[real]] > 1] >= 0).mean()
+
     def with_rows(self, rows):
         return replace(self, measured=self.measured.isel(measured=rows), truth=self.truth[rows])
 
@@ -55,24 +62,28 @@ def star_field(
     reference_every=2,
     motion_mas=(0.0, 0.0),
     fast=None,
-    dither_arcsec=120.0,
+    pointings_arcsec=None,
     own_crval=False,
 ):
-    """``offset_arcsec`` and ``turn_deg`` map exposures to the error of their WCS: the rough WCS puts stars there.
+    """Exposures at ``pointings_arcsec`` east and north of the centre, or dithered by two arcminutes.
 
-    ``motion_mas`` is the proper motion of all stars, ``fast`` maps some to one of their own; ``own_crval`` gives
-    each image a tangent point in its middle.
+    ``offset_arcsec`` and ``turn_deg`` map exposures to the error of their WCS, which puts stars there.
+    ``motion_mas`` is the proper motion of all stars, ``fast`` maps some to one of their own; ``own_crval``
+    gives each image a tangent point in its middle.
     """
     rng = np.random.default_rng(rng)
-    half = (GRID * PIXELS / 2 + dither_arcsec) * ARCSEC
-    xi, eta = rng.uniform(-half, half, (2, stars))
+    if pointings_arcsec is None:
+        pointings_arcsec = rng.uniform(-120, 120, (exposures, 2))
+    pointings = np.array(pointings_arcsec) * ARCSEC
+    margin = GRID * PIXELS / 2 * ARCSEC
+    xi, eta = rng.uniform(pointings.min(0) - margin, pointings.max(0) + margin, (stars, 2)).T
     ra, dec = CENTER[0] + xi / np.cos(np.radians(CENTER[1])), CENTER[1] + eta
     pm_ra, pm_dec = np.full(stars, float(motion_mas[0])), np.full(stars, float(motion_mas[1]))
     for star, (a, d) in (fast or {}).items():
         pm_ra[star], pm_dec[star] = a, d
     sigma = rng.uniform(0.5, 1.5, stars) * NOISE_PIXEL
     epoch = 2024.0 + 2.0 * np.arange(exposures) / max(exposures - 1, 1)
-    ra0, dec0 = np.array(CENTER)[:, None] + rng.uniform(-1, 1, (2, exposures)) * dither_arcsec * ARCSEC
+    ra0, dec0 = CENTER[0] + pointings[:, 0] / np.cos(np.radians(CENTER[1])), CENTER[1] + pointings[:, 1]
 
     parts, start, crval, truth = [], [], [], []
     for e in range(exposures):
@@ -138,7 +149,9 @@ def star_field(
         pm_ra=pm_ra[known],
         pm_dec=pm_dec[known],
         epoch=np.full(len(known), 2016.0),
-        **dict.fromkeys(("pm_ra_error", "pm_dec_error", "parallax", "parallax_error", "mag", "color"), unknown),
+        **dict.fromkeys(
+            ("pm_ra_error", "pm_dec_error", "parallax", "parallax_error", "mag", "color"), unknown
+        ),
     )
     table = EXPOSURES.build(
         exposure=np.arange(exposures, dtype=np.int32),

@@ -50,15 +50,16 @@ def refusal_error(kind: type[AssociationError], refusals: Sequence[Refusal]) -> 
 def refused_exposure(
     number: int, found: Pose, hint: Pose, place: str, search_arcsec: float, on_reference: bool
 ) -> Refusal:
-    """``hint`` is what a wider search finds; ``place`` says where the WCS puts the exposure, "... from the middle
-    of", whatever it was to be aligned on."""
+    """``hint`` is what a wider search finds; ``place`` says where the WCS puts the exposure, and how far from
+    "the middle of" what it was to be aligned on."""
     star, others = ("reference star", "the reference") if on_reference else ("star", "the other exposures")
+    place = f"its WCS puts it at {place} {others}"
     if found.bright < FEWEST_BRIGHT:
         why = f"it has {found.bright} usable measurements, wanted at least {FEWEST_BRIGHT}"
     elif found.near < FEWEST_KNOWN:
         why = (
             f"there is no overlap: {found.near} of its {found.bright} bright measurements have a {star} "
-            f"within {search_arcsec:g} arcsec; its WCS puts it at {place} {others}, which is wrong or not covered"
+            f"within search_arcsec={search_arcsec:g}; {place}, which is wrong or not covered"
         )
     elif hint.clear:
         xi, eta = (hint.pose[:, 0] * 3600).tolist()
@@ -72,8 +73,8 @@ def refused_exposure(
         why = (
             f"no offset within search_arcsec={search_arcsec:g} stands out: the best has {found.pairs} pairs "
             f"of {found.bright} bright measurements, {found.by_chance:.1f} are expected by chance, the "
-            f"runner-up has {found.runner_up}; {found.near} have any {star} that near; its WCS puts it at "
-            f"{place} {others}, which is wrong by more than that, or turned by more than {LARGEST_TURN_DEG} deg"
+            f"runner-up has {found.runner_up}; {found.near} have any {star} that near; {place}: wrong by "
+            f"more than the search, or turned by more than {LARGEST_TURN_DEG} deg"
         )
     return Refusal(number, None, f"exposure {number} cannot be aligned on {others}: {why}")
 

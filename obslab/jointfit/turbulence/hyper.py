@@ -13,6 +13,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+# not within a function: a BLAS that is loaded only then has all its threads, whatever was said before
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
+
 from obslab.jointfit.turbulence.von_karman import REACH, VonKarman, table
 
 Floats = NDArray[np.float64]
@@ -82,8 +85,6 @@ class _Likelihood:
         self.start = np.clip(start, *np.transpose(self.bounds))
 
     def __call__(self, at: Floats) -> tuple[float, Floats]:
-        from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
-
         variance, scale, white = np.exp(at[:2]), float(np.exp(at[2])), float(np.exp(at[5]))
         count, (_, values, slopes) = len(self.positions), table()
         correlation = np.zeros((count, count), order="F")
