@@ -158,7 +158,7 @@ def test_two_reference_stars_at_one_place_are_ambiguous():
 
 def test_a_fast_star_keeps_its_measurements_and_its_reference():
     # 2 arcsec a year over two years: up to 2 arcsec from where it is at the mean epoch.
-    star, other = everywhere(star_field(spurious=0))
+    star, _ = everywhere(star_field(spurious=0))
     field = star_field(spurious=0, fast={star: (1600.0, -1200.0)})
     found = check(associate(*field.loaded))
     mine = found.star[field.truth == star]

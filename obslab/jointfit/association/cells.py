@@ -57,6 +57,9 @@ def into_cells(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def span(value: float, reach: float, origin: float, size: float, count: int) -> tuple[int, int]:
-    """The cells, first and last + 1, along one axis that a distance ``reach`` around ``value`` touches."""
-    first = max(int((value - reach - origin) / size), 0)
-    return first, min(int((value + reach - origin) / size) + 1, count)
+    """The cells, first and last + 1, along one axis that a distance ``reach`` around ``value`` touches.
+
+    Far outside there are none, but first and last are those of some cell: kernels check no bounds.
+    """
+    first = min(max(int((value - reach - origin) / size), 0), count)
+    return first, max(min(int((value + reach - origin) / size) + 1, count), first)

@@ -21,6 +21,7 @@ from obslab.jointfit.turbulence.von_karman import REACH, VonKarman, table
 Floats = NDArray[np.float64]
 SAMPLE = 400
 """Stars that are looked at. With 300 the field has 0.5 % more error; 700 take four times as long."""
+_STEPS = np.array([0.2, 0.2, 0.3, 0.1, 0.1, 1.0])  # about as well as each is known: the search is quicker
 
 
 def estimate(
@@ -35,16 +36,21 @@ def estimate(
     """
     from scipy.optimize import minimize
 
-    likelihood = _Likelihood(*_chosen(positions, residual, error, sample), positions)
-    found = minimize(
-        likelihood,
-        likelihood.start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=likelihood.bounds,
-        options={"maxiter": 60, "ftol": 1e-6},
-    )
-    v_xi, v_eta, scale, g1, g2, white = found.x
+    start = None
+    for count in (sample // 3, sample):  # a rough search first saves half the time of the fine one
+        likelihood = _Likelihood(*_chosen(positions, residual, error, count), positions)
+        low, high = likelihood.bounds / _STEPS
+        start = likelihood.start if start is None else start
+        found = minimize(
+            likelihood.stepped,
+            np.clip(start / _STEPS, low, high),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(low, high, strict=True)),
+            options={"maxiter": 60, "ftol": 1e-5},
+        )
+        start = found.x * _STEPS
+    v_xi, v_eta, scale, g1, g2, white = start
     return VonKarman(
         (float(np.exp(v_xi)), float(np.exp(v_eta))),
         float(np.exp(scale)),
@@ -78,11 +84,14 @@ class _Likelihood:
         variance = np.maximum(seen - noise - white, 0.05 * noise)
         self.middle = np.array([0, 0, np.log(extent / 3), 0, 0, np.log(0.01 * noise)])
         self.width = np.array([np.inf, np.inf, 1.5, 0.15, 0.15, 1.5])
-        start = np.array([*np.log(variance), np.log(extent / 3), 0, 0, np.log(white)])
+        self.start = np.array([*np.log(variance), np.log(extent / 3), 0, 0, np.log(white)])
         low, high = np.log(1e-4 * noise), np.log(1e4 * (seen.max() + noise))
-        reach = (np.log(max(2 * spacing, extent / 100)), np.log(4 * extent))
-        self.bounds = [(low, high)] * 2 + [reach] + [(-0.6, 0.6)] * 2 + [(low, high)]
-        self.start = np.clip(start, *np.transpose(self.bounds))
+        short, long = np.log(max(2 * spacing, extent / 100)), np.log(4 * extent)
+        self.bounds = np.array([[low, low, short, -0.6, -0.6, low], [high, high, long, 0.6, 0.6, high]])
+
+    def stepped(self, steps: Floats) -> tuple[float, Floats]:
+        value, slope = self(steps * _STEPS)
+        return value, slope * _STEPS
 
     def __call__(self, at: Floats) -> tuple[float, Floats]:
         variance, scale, white = np.exp(at[:2]), float(np.exp(at[2])), float(np.exp(at[5]))
