@@ -49,17 +49,17 @@ class Case:
 
 
 _TURBULENCE, _REFRACTION = {"turbulence": True}, {"refraction": "tan z"}
-_REFRACTION_STAGE = ("--stage", "mappings+positions+refraction")
+_REFRACTION_WORDS = ("--refraction", "tan z")
 CASES = {
     "small": Case(("--size", "small"), scamp_passes=(1, 2)),
     "medium": Case(("--size", "medium"), scamp_passes=(1, 2)),
     "large": Case(("--size", "large")),
     "pm": Case(("--pm",)),
-    "dcr": Case(("--dcr",), _REFRACTION_STAGE, _REFRACTION, full=True, colors=True),
+    "dcr": Case(("--dcr",), _REFRACTION_WORDS, _REFRACTION, full=True, colors=True),
     "turb": Case(("--turb", "10"), ("--turbulence",), _TURBULENCE, full=True),
     "turb_dcr": Case(
         ("--turb", "10", "--dcr"),
-        ("--turbulence", *_REFRACTION_STAGE),
+        ("--turbulence", *_REFRACTION_WORDS),
         _TURBULENCE | _REFRACTION,
         full=True,
         colors=True,

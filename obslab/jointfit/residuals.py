@@ -35,7 +35,7 @@ def residuals(result: FitResult) -> xr.Dataset:
     errors = np.full((3, count), np.nan)
     errors[:, rows] = np.sqrt(covariance[0]), np.sqrt(covariance[1]), covariance[2]
     chi2 = np.full(count, np.nan)
-    chi2[rows] = _chi2(solver)
+    chi2[rows] = np.where(p.weight[0] > 0, _chi2(solver), np.nan)
     where = np.full((2, count), np.nan)
     where[:, rows] = _stars_then(result)
     star_at = _sky(result, exposure, where.T) if not identity else (where[0], where[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import resource
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 
 from obslab.jointfit import projection
 from obslab.jointfit.association import Association
-from obslab.jointfit.fitting.assembling import Assembled, Choices, FitError
+from obslab.jointfit.fitting.assembling import Assembled, Choices, FitError, held_image
 from obslab.jointfit.fitting.color import colors
-from obslab.jointfit.fitting.run import Outcome, refit
+from obslab.jointfit.fitting.again import refit
+from obslab.jointfit.fitting.leaving import excluded_rows, some
+from obslab.jointfit.fitting.run import Outcome
 from obslab.jointfit.mapping.layout import Layout
 from obslab.jointfit.mapping.refraction import BoundRefraction
 from obslab.jointfit.solve.newton import Control, Progress
@@ -24,6 +25,7 @@ from obslab.jointfit.solve.newton import Control, Progress
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
+    from obslab.jointfit.fitting.covariance import Covariance
     from obslab.jointfit.transforms import Transform
     from obslab.jointfit.wcs import Headers
 
@@ -61,10 +63,22 @@ class FitResult:
         if not len(found):
             raise FitError(
                 f"there is no image of exposure {exposure}, detector {detector}; exposures are "
-                f"{_some(m.exposure.values)}, detectors {_some(m.detector.values)}",
+                f"{some(m.exposure.values)}, detectors {some(m.detector.values)}",
                 exposure=exposure, detector=detector,
             )  # fmt: skip
         return int(found[0])
+
+    @cached_property
+    def has_mapping(self) -> NDArray[np.bool_]:
+        """(images,): whose mapping rests on measurements; those of others, left out or empty, are the rough WCS."""
+        p = self.assembled.problem
+        used = np.bincount(p.image_of, self.outcome.solver.active[0] > 0, len(p.inner))
+        inner = np.bincount(p.inner, used, len(p.inner_free))[p.inner] > 0
+        outer = np.bincount(p.outer, used, len(p.outer_free))[p.outer] > 0
+        held = np.zeros(len(used), bool)
+        if self.choices.projector == "identity":
+            held[held_image(self.layout)] = True
+        return np.asarray((inner & outer) | held)
 
     def plane(self, images: Any, u: Any, v: Any) -> Floats:
         """(B, P, 2): where ``images`` put the normalised positions (u, v) (P,), degrees in their exposures' planes.
@@ -97,7 +111,7 @@ class FitResult:
         """ra, dec (deg) of pixels with the full solution: mapping, templates, turbulence and, for stars of a
         ``color`` (mag), refraction; without one, that of the mean color."""
         self._celestial()
-        i = self.image(exposure, detector)
+        i = self._mapped(exposure, detector)
         x, y = np.atleast_1d(np.asarray(x, np.float64)), np.atleast_1d(np.asarray(y, np.float64))
         u, v = self._normalised(i, x, y)
         place = self._plane(i, *self._with_templates(i, u, v))
@@ -110,20 +124,20 @@ class FitResult:
 
     def wcs(self, exposure: int, detector: int, form: str = "sip") -> WCS:
         """An astropy WCS, "sip" or "tpv": the mapping, within what its header states (keyword OBSLEMAX, mas)."""
-        return self.headers(form, [self.image(exposure, detector)]).wcs(0)
+        return self.headers(form, [self._mapped(exposure, detector)]).wcs(0)
 
     def headers(self, form: str = "sip", images: Any = None) -> Headers:
-        """WCS headers of all images, or some, by their positions along dimension image: to write, or one by one."""
+        """WCS headers of all images that have a mapping, or of some, by their positions along dimension image."""
         from obslab.jointfit.output import headers
 
         self._celestial()
-        return headers(self, form, np.arange(self.measured.sizes["image"]) if images is None else np.asarray(images))
+        return headers(self, form, np.flatnonzero(self.has_mapping) if images is None else np.asarray(images))
 
     def transform(self, a: tuple[int, int], b: tuple[int, int], degree: int = 5) -> Transform:
         """Pixels of image ``a`` = (exposure, detector) to those of image ``b``: a polynomial, callable, with JSON."""
         from obslab.jointfit.transforms import between
 
-        return between(self, self.image(*a), self.image(*b), degree)
+        return between(self, self._mapped(*a), self._mapped(*b), degree)
 
     # ---------------------------------------------------------------- tables
     @cached_property
@@ -165,37 +179,47 @@ class FitResult:
 
         return summary(self)
 
-    def covariance(self) -> Any:
-        """Covariance of all mapping parameters: a ``fitting.covariance.Covariance``."""
+    def covariance(self) -> Covariance:
+        """Covariance of all mapping parameters; made when first asked for."""
+        return self._covariance
+
+    @cached_property
+    def _covariance(self) -> Covariance:
         from obslab.jointfit.fitting.covariance import covariance
 
         return covariance(self)
 
     def predicted_error(self, exposure: int, detector: int, x: Any, y: Any) -> Floats:
         """(n, 2): error in mas of ``sky`` at pixels, xi and eta, by the covariance of the mappings."""
-        return np.asarray(self.covariance().predicted_error(self.image(exposure, detector), x, y))
+        return np.asarray(self.covariance().predicted_error(self._mapped(exposure, detector), x, y))
 
     # ---------------------------------------------------------------- again
     def refit(self, exclude: Any = None, *, progress: Progress | None = None, **changes: Any) -> FitResult:
         """The fit again, from where this one ended, without ``exclude``.
 
-        ``exclude``: {"exposure": 5}, {"detector": [1, 2]}, a mask over rows of measured, or ids of measurements. What an
-        earlier refit left out stays out. ``changes``: clip_sigma, tolerance_sigma, most_iterations.
+        ``exclude``: {"exposure": 5}, {"detector": [1, 2]}, both (images that are of both), a mask over rows of
+        ``measured``, or ids of measurements. What an earlier refit left out stays out. ``changes``: clip_sigma,
+        tolerance_sigma, most_iterations. Turbulence stays what it was found to be; photometry is not fitted again, and
+        held-out stars not judged again.
         """
-        rows = self._excluded(exclude)
-        control = replace(self.control, **{_CONTROL.get(k, k): v for k, v in changes.items()})
+        before = np.zeros(self.measured.sizes["measured"], bool) if self.excluded is None else self.excluded
+        rows = excluded_rows(self.measured, before, exclude)
+        unknown = sorted(set(changes) - set(_CONTROL))
+        if unknown:
+            raise FitError(f"refit cannot change {unknown[0]!r}: {', '.join(_CONTROL)} it can", option=unknown[0])
+        if rows[self.assembled.rows].all():
+            raise FitError("nothing would be left to fit: every measurement is excluded")
+        control = replace(self.control, **{_CONTROL[k]: v for k, v in changes.items()})
         layout = replace(
             self.layout, held_inner=self.layout.held_inner.copy(), held_outer=self.layout.held_outer.copy()
         )
         outcome, assembled = refit(
             self.assembled, self.outcome, layout, self.stages[-1], control, rows[self.assembled.rows], progress
         )
-        again = copy.copy(self)
-        for name in ("residuals", "reference_residuals", "fitted", "report"):
-            again.__dict__.pop(name, None)
         return replace(
-            again, layout=layout, assembled=assembled, outcome=outcome, control=control, excluded=rows, photometry=None
-        )
+            self, layout=layout, assembled=assembled, outcome=outcome, control=control, excluded=rows, photometry=None,
+            extra={},
+        )  # fmt: skip
 
     def with_photometry(self, **options: Any) -> FitResult:
         """This result and the joint photometric fit of the same stars."""
@@ -206,38 +230,19 @@ class FitResult:
             self.measured, self.reference, self.exposures, self.association,
             **{"focal": (focal[:, 0], focal[:, 1]), **options},
         )  # fmt: skip
-        return replace(self, photometry=fitted)
+        return replace(self, photometry=fitted, extra={})
 
     # ---------------------------------------------------------------- pieces
-    def _excluded(self, exclude: Any) -> NDArray[np.bool_]:
-        m = self.measured
-        before = np.zeros(m.sizes["measured"], bool) if self.excluded is None else self.excluded
-        if exclude is None:
-            return before.copy()
-        if isinstance(exclude, dict):
-            rows = np.ones(len(before), bool)
-            for key, wanted in exclude.items():
-                if key not in ("exposure", "detector"):
-                    raise FitError(f"exclude has the key {key!r}; 'exposure' and 'detector' are known", key=key)
-                values = np.atleast_1d(wanted)
-                unknown = sorted(set(values.tolist()) - set(m[key].values.tolist()))
-                if unknown:
-                    raise FitError(
-                        f"there is no {key} {unknown[0]} to exclude; there are {_some(m[key].values)}", key=key
-                    )
-                rows &= np.isin(m[key].values, values)[m.image.values]
-            return before | rows
-        given = np.asarray(exclude)
-        if given.dtype == bool:
-            if given.shape != before.shape:
-                raise FitError(f"the mask to exclude has shape {given.shape}, wanted {before.shape}: rows of measured")
-            return before | given
-        ids = set(np.atleast_1d(given).tolist())
-        rows = np.isin(m.id.values, list(ids))
-        if rows.sum() < len(ids):
-            missing = sorted(ids - set(m.id.values[rows].tolist()))
-            raise FitError(f"there is no measurement with id {missing[0]} to exclude; ids are those of measured.id")
-        return before | rows
+    def _mapped(self, exposure: int, detector: int) -> int:
+        """Position of an image that has a mapping."""
+        i = self.image(exposure, detector)
+        if not self.has_mapping[i]:
+            raise FitError(
+                f"image {self.measured['name'].values[i]} has no fitted mapping: no measurement of exposure {exposure} or "
+                f"of detector {detector} was used; the notes of the report say why",
+                exposure=exposure, detector=detector,
+            )  # fmt: skip
+        return i
 
     def _normalised(self, i: int, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         mid, half = self.measured.mid.values[i], self.measured.half.values[i]
@@ -278,17 +283,14 @@ class FitResult:
 
     def _celestial(self) -> None:
         if self.choices.projector == "identity":
-            raise FitError("this fit is between images and knows no sky; use result.transform(a, b, x, y)")
+            raise FitError("this fit is between images and knows no sky; use result.transform(a, b)")
 
 
-_CONTROL = {"most_iterations": "most"}
+_CONTROL = {"clip_sigma": "clip_sigma", "tolerance_sigma": "tolerance_sigma", "most_iterations": "most"}
+"""What refit may change, by its name in Control."""
 
 
 def peak_mb() -> int:
     """Most memory this process has had, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
-
-def _some(values: Any) -> str:
-    unique = np.unique(values).tolist()
-    return f"{unique[0]} to {unique[-1]}" if len(unique) > 3 else ", ".join(map(str, unique))

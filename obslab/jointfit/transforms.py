@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from obslab.errors import ObslabError
+from obslab.jointfit.fitting.assembling import FitError
 from obslab.jointfit.polynomial import basis, chebyshev_grid
 from obslab.jointfit.projection import apply, homography
+from obslab.jointfit.whole import unfinished
 
 if TYPE_CHECKING:
     from obslab.jointfit.result import FitResult
@@ -20,14 +23,20 @@ Floats = NDArray[np.float64]
 GRID = 14
 DEGREE = 5
 ROUNDS = 30
+SETTLED = 1e-11
+"""Of (u, v): a hundred-millionth of a pixel."""
+
+
+class TransformError(ObslabError, ValueError):
+    """A file that holds no transform."""
 
 
 @dataclass(frozen=True)
 class Transform:
     """Pixels of image ``source`` to pixels of image ``target``, FITS pixels both.
 
-    x' = sum of x_coefficients[n] u^i v^j over (i, j) in ``powers``, with u = (x - mid[0]) / half[0], v = (y - mid[1]) / half[1];
-    y' likewise. ``error_pixel`` is the largest difference from the fitted mappings over the source image.
+    x' = sum of x_coefficients[n] u^i v^j over (i, j) in ``powers``, with u = (x - mid[0]) / half[0] and
+    v = (y - mid[1]) / half[1]; y' likewise. ``error_pixel`` is the largest difference from the fitted mappings over the source image.
     """
 
     source: str
@@ -49,16 +58,20 @@ class Transform:
         return json.dumps({"convention": "FITS pixels, the first is 1", **asdict(self)}, indent=1)
 
     def write(self, path: Path | str) -> None:
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        with unfinished(path) as part:
+            part.write_text(self.to_json() + "\n", encoding="utf-8")
 
 
 def read_transform(path: Path | str) -> Transform:
     """A Transform that ``write`` wrote."""
-    facts = json.loads(Path(path).read_text(encoding="utf-8"))
-    facts.pop("convention", None)
-    pairs = {key: tuple(value) for key, value in facts.items() if isinstance(value, list)}
-    pairs["powers"] = tuple((int(i), int(j)) for i, j in facts["powers"])
-    return Transform(**{**facts, **pairs})
+    try:
+        facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        facts.pop("convention", None)
+        pairs = {key: tuple(value) for key, value in facts.items() if isinstance(value, list)}
+        pairs["powers"] = tuple((int(i), int(j)) for i, j in facts["powers"])
+        return Transform(**{**facts, **pairs})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise TransformError(f"{path} holds no transform: {error}; wanted what Transform.write writes") from error
 
 
 def between(result: FitResult, source: int, target: int, degree: int = DEGREE) -> Transform:
@@ -108,6 +121,9 @@ def invert(result: FitResult, image: int, place: Floats) -> Floats:
         inner_jacobian = np.stack([phi @ by_u.T, phi @ by_v.T], -1)
         step = np.linalg.solve(outer_jacobian @ inner_jacobian, away[:, :, None])[:, :, 0]
         at -= np.clip(step, -1, 1)
-        if np.abs(step).max(initial=0) < 1e-13:
-            break
-    return at
+        if np.abs(step).max(initial=0) < SETTLED:
+            return at
+    raise FitError(
+        f"image {result.measured['name'].values[image]} cannot be reached: its mapping has no inverse there, "
+        f"{np.abs(at).max():.1f} half sizes from its middle; do the two images overlap?"
+    )

@@ -62,9 +62,9 @@ def make_survey(
 ):  # fmt: skip
     """Stars at random in a field, exposed ``exposures`` times with dithers of a part of a detector.
 
-    Fluxes have Gaussian errors, which the catalogue states; signal to noise is spread evenly in its logarithm.
-    In the n-th band stars are fainter by n times ``band_color`` times their color. ``color_term`` may be a
-    number for each detector. ``extra_mag`` is scatter that no error states.
+    Fluxes have Gaussian errors, which the catalogue states; signal to noise is spread evenly in its
+    logarithm. In the n-th band stars are fainter by n times ``band_color`` times their color. ``color_term``
+    may be a number for each detector. ``extra_mag`` is scatter that no error states.
     """
     rng = np.random.default_rng(seed)
     edge = grid * PITCH_DEG / 2
@@ -119,9 +119,11 @@ def make_survey(
     number, chip = np.array(images).T
     measured = MEASURED.build(
         id=np.arange(len(x)), image=image.astype(int), x=x, y=y, sigma=np.full(len(x), 0.02), flux=flux,
-        flux_error=error, flags=np.zeros(len(x), int), name=np.array([f"e{e:03d}_c{d:02d}" for e, d in images]),
-        exposure=number, detector=chip, mid=np.full((len(images), 2), (PIXELS + 1) / 2),
-        half=np.full((len(images), 2), PIXELS / 2), crval=np.stack([ra, dec], 1)[number], start=np.array(start),
+        flux_error=error, flags=np.zeros(len(x), int),
+        name=np.array([f"e{e:03d}_c{d:02d}" for e, d in images]), exposure=number,
+        detector=chip, mid=np.full((len(images), 2), (PIXELS + 1) / 2),
+        half=np.full((len(images), 2), PIXELS / 2), crval=np.stack([ra, dec], 1)[number],
+        start=np.array(start),
     )  # fmt: skip
     table = EXPOSURES.build(
         exposure=np.arange(exposures), mjd=60000.0 + np.arange(exposures),
@@ -136,8 +138,8 @@ def make_survey(
     star = np.where(fitted, np.cumsum(fitted) - 1, -1)[star.astype(int)]
     return replace(
         survey, measured=measured, reference=_reference(*sky(vectors[known]), theirs, color[known]),
-        exposures=table, association=_association(star, matched[fitted]), mag=mag[fitted], color=color[fitted],
-        focal=(fx, fy),
+        exposures=table, association=_association(star, matched[fitted]), mag=mag[fitted],
+        color=color[fitted], focal=(fx, fy),
     )  # fmt: skip
 
 
@@ -168,5 +170,6 @@ def _reference(ra, dec, mag, color):
     unknown, one = np.full(len(ra), np.nan), np.ones(len(ra))
     return REFERENCE.build(
         ra=ra, dec=dec, ra_error=one, dec_error=one, pm_ra=unknown, pm_dec=unknown, pm_ra_error=unknown,
-        pm_dec_error=unknown, parallax=unknown, parallax_error=unknown, mag=mag, color=color, epoch=2016 * one,
+        pm_dec_error=unknown, parallax=unknown, parallax_error=unknown, mag=mag, color=color,
+        epoch=2016 * one,
     )  # fmt: skip

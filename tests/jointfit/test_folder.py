@@ -173,6 +173,7 @@ def test_optional_columns_of_some_images_are_filled_in_for_the_others(dataset):
 def test_bad_rows_are_kept_and_an_empty_image_is_one(dataset):
     columns = stars(3, 2)
     columns["X"][3], columns["SIGMA"][4], columns["FLUX"][5] = np.nan, -1, np.nan
+    columns["X"][6] = 2047.9
     replace_table(dataset / "images/e003_c02.fits", columns)
     replace_table(dataset / "images/e007_c01.fits", {name: values[:0] for name, values in stars().items()})
     measured = load(dataset).measured
@@ -180,6 +181,7 @@ def test_bad_rows_are_kept_and_an_empty_image_is_one(dataset):
     assert measured.sizes["image"] == 4
     np.testing.assert_array_equal(measured.x.values[STARS : 2 * STARS], columns["X"])
     assert measured.sigma.values[STARS + 4] == -1
+    assert measured.mid.values[1::2, 0].tolist() == [1024.5, 1024.5], "by 2047.9, which is beside a NaN"
     assert np.isfinite(measured.mid).all()
     assert measured.mid.values[0].tolist() == measured.mid.values[2].tolist()
 

@@ -63,11 +63,12 @@ def test_a_header_without_END_or_in_latin_1_is_read(tmp_path):
     text = cell(end=False).replace(b"FILTER  = 'r       '", b"FILTER  = 'r\xe9      '")
     assert b"\xe9" in text
     for n, ending in enumerate(
-        (b"", b"END".ljust(80), b" " * 160, b"END".ljust(80) + b"CRPIX1  = 9".ljust(80))
+        (b"", b"END".ljust(80), b" " * 160, b"END".ljust(80) + b"REQNUM  = 9".ljust(80))
     ):
         made = import_catalogues([write_ldac(tmp_path / f"{n}.cat", [(text + ending, sextractor())])])
         assert made.exposures.band.item() == "r\u00e9"
         assert made.measured.crval.values[0, 0] == header()["CRVAL1"]
+        assert "request" not in made.exposures
 
 
 def test_a_head_file_replaces_the_wcs_and_an_ahead_file_overrides_cards(catalogues):
@@ -103,13 +104,16 @@ def test_a_head_file_takes_a_sip_distortion_away(tmp_path):
     assert import_catalogues([path]).measured.sizes["term"] == 3
 
 
-def test_an_ahead_file_with_a_cd_matrix_counts_before_cdelt(tmp_path):
+def test_the_matrix_of_an_ahead_file_counts_however_it_is_written(tmp_path):
     old = {"CD1_1": None, "CD1_2": None, "CD2_1": None, "CD2_2": None, "CDELT1": -1e-4, "CDELT2": 1e-4}
     path = write_ldac(tmp_path / "one.cat", [(cell(**old), sextractor())])
     half = 1024
     np.testing.assert_allclose(import_catalogues([path]).measured.start.values[0, 0, 1], -1e-4 * half)
     path.with_suffix(".ahead").write_text("CD1_1   = -2E-4\nCD2_2   = 2E-4\nEND\n")
     np.testing.assert_allclose(import_catalogues([path]).measured.start.values[0, 0, 1], -2e-4 * half)
+    path = write_ldac(tmp_path / "two.cat", [(cell(), sextractor())])
+    path.with_suffix(".ahead").write_text("CDELT1  = -3E-4\nCDELT2  = 3E-4\nEND\n")
+    np.testing.assert_allclose(import_catalogues([path]).measured.start.values[0, 0, 1], -3e-4 * half)
 
 
 def test_a_head_file_for_other_detectors_is_refused(catalogues):

@@ -1,5 +1,7 @@
 """Reference catalogues as Gaia's archive, VizieR and SCAMP give them."""
 
+import gzip
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -29,19 +31,31 @@ def gaia():
     return table
 
 
+def write_votable(table, path):
+    """By hand: the writer of astropy 8.0.2 corrupts memory now and then (its issue 20419)."""
+    names = [name for name in table.colnames if table[name].dtype.kind == "f"]
+    units = {name: f' unit="{table[name].unit.to_string("vounit")}"' for name in names if table[name].unit}
+    fields = "".join(f'<FIELD name="{name}" datatype="double"{units.get(name, "")}/>' for name in names)
+    cells = [["" if row[name] is np.ma.masked else repr(row[name].item()) for name in names] for row in table]
+    rows = "".join("<TR>" + "".join(f"<TD>{cell}</TD>" for cell in row) + "</TR>" for row in cells)
+    path.write_text(
+        '<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'
+        f"<RESOURCE><TABLE>{fields}<DATA><TABLEDATA>{rows}</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
+    )
+
+
 @pytest.mark.parametrize(
     "file", ["gaia.csv", "gaia.ecsv", "gaia.fits", "gaia.vot", "gaia.csv.gz", "gaia.fits.gz"]
 )
 def test_a_table_of_the_gaia_archive_is_read_in_every_format(tmp_path, file):
     table = gaia()
-    kind = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "fits": "fits", "vot": "votable"}[file.split(".")[1]]
-    if file == "gaia.csv.gz":
-        import gzip
-
-        table.write(tmp_path / "plain.csv", format=kind)
+    if file.endswith(".vot"):
+        write_votable(table, tmp_path / file)
+    elif file.endswith(".csv.gz"):
+        table.write(tmp_path / "plain.csv", format="ascii.csv")
         (tmp_path / file).write_bytes(gzip.compress((tmp_path / "plain.csv").read_bytes()))
     else:
-        table.write(tmp_path / file, format=kind)
+        table.write(tmp_path / file)
     made = read_reference(tmp_path / file)
     REFERENCE.check(made)
     own = load(write_dataset(tmp_path / "set")).reference

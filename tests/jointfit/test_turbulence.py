@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from jointfit.turbulent_sky import Waves, correlation, observed, rms, tensor
+from scipy.fft import irfft2, rfft2
 from scipy.integrate import quad
 from scipy.special import j0
 
@@ -19,7 +20,7 @@ from obslab.jointfit.turbulence import (
 )
 from obslab.jointfit.turbulence.grid import Grid, gather, grid_over, scatter
 from obslab.jointfit.turbulence.hyper import _chosen, _Likelihood
-from obslab.jointfit.turbulence.process import _solve
+from obslab.jointfit.turbulence.process import _solve, _spectra
 
 KERNEL = VonKarman((100.0, 100.0), 1 / 6)
 
@@ -173,6 +174,27 @@ def test_expected_error_of_the_nearest_stars_is_that_of_all():
     assert expected_error(KERNEL, positions, error, *place.T)[0] == pytest.approx(all_of_them[0], rel=0.01)
 
 
+def test_white_is_as_good_as_larger_errors():
+    rng = np.random.default_rng(20)
+    positions, residual, error = observed(rng, Waves(rng), 300)
+    white, larger = replace(KERNEL, white=36.0), np.hypot(error, 6)
+    place = np.array([[0.02, -0.05]])
+    told = expected_error(white, positions, error, *place.T)
+    assert told[0] == pytest.approx(expected_error(KERNEL, positions, larger, *place.T)[0], rel=1e-9)
+    found = both(fit_field(positions, residual, error, hyper=white), positions)
+    as_good = both(fit_field(positions, residual, larger, hyper=KERNEL), positions)
+    assert rms(found - as_good) < 0.05  # mas: the one chooses a slightly finer grid
+
+
+def test_covariance_of_a_gradient_field_is_symmetric_on_a_grid_of_even_size():
+    grid = Grid(0.0, 0.0, 0.02, (16, 20))
+    rng = np.random.default_rng(21)
+    one, other = rng.normal(size=(2, 16, 20))
+    _, _, cross = _spectra(replace(KERNEL, curl=0.0), grid)
+    there, back = (irfft2(cross * rfft2(values), s=grid.shape) for values in (one, other))
+    assert (there * other).sum() == pytest.approx((one * back).sum(), rel=1e-12)
+
+
 def test_hyperparameters_come_back():
     rng = np.random.default_rng(8)
     kernels = []
@@ -197,15 +219,16 @@ def test_slope_of_the_likelihood_is_that_of_finite_differences():
         assert slope[n] == pytest.approx(difference, rel=2e-3, abs=2e-3)
 
 
-def test_unknown_noise_is_found_as_white_not_as_turbulence():
-    rng = np.random.default_rng(10)
+@pytest.mark.parametrize(("seed", "extra"), [(0, 8.0), (1, 16.0)])
+def test_unknown_noise_is_found_as_white_not_as_turbulence(seed, extra):
+    rng = np.random.default_rng(seed)
     field = Waves(rng)
     positions, residual, error = observed(rng, field, 3000)
     places = rng.uniform(-0.23, 0.23, (500, 2))
-    residual += rng.normal(0, 8, residual.shape)
+    residual += rng.normal(0, extra, residual.shape)
     found = fit_field(positions, residual, error)
-    assert found.kernel.white == pytest.approx(64, rel=0.4)
-    best = both(fit_field(positions, residual, np.hypot(error, 8), hyper=KERNEL), places)
+    assert found.kernel.white == pytest.approx(extra**2, rel=0.4)
+    best = both(fit_field(positions, residual, np.hypot(error, extra), hyper=KERNEL), places)
     assert rms(both(found, places) - field(places)) < 1.05 * rms(best - field(places))
 
 
@@ -280,6 +303,27 @@ def test_hyperparameters_of_an_earlier_round_are_kept():
     data = some_exposures(rng, (300, 300))
     found = fit_fields(*data, hyper={7: KERNEL})
     assert found.fields[7].kernel == KERNEL != found.fields[8].kernel
+
+
+def test_earlier_field_is_a_start_that_saves_iterations_and_changes_nothing():
+    rng = np.random.default_rng(19)
+    positions, residual, error = observed(rng, Waves(rng), 2000)
+    before = fit_field(positions, residual, error, hyper=KERNEL)
+    residual += np.sin(20 * positions)  # 1 mas that the mappings took up meanwhile
+    cold = fit_field(positions, residual, error, hyper=KERNEL)
+    warm = fit_field(positions, residual, error, hyper=KERNEL, start=before)
+    assert warm.iterations < 0.6 * cold.iterations
+    assert rms(both(warm, positions) - both(cold, positions)) < 0.02  # mas
+    one = np.zeros(2000, int)
+    rounds = fit_fields(one, positions, residual, error, hyper={0: KERNEL})
+    again = fit_fields(one, positions, residual, error, hyper=rounds.kernels, start=rounds)
+    assert again.fields[0].iterations < rounds.fields[0].iterations / 2
+
+
+def test_no_stars_at_all_make_no_field():
+    none = fit_fields(np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
+    assert not none.fields and none.table.sizes == {"exposure": 0}
+    assert none.predict(np.zeros(0, int), np.zeros(0), np.zeros(0))[0].shape == (0,)
 
 
 def test_exposure_with_too_few_stars_is_named_and_has_no_displacement():

@@ -100,7 +100,8 @@ def associate(
         rough_positions(measured, rows, planes, xi, eta)
     else:
         xi[:], eta[:] = positions
-    xi[~(chosen & usable)] = np.nan
+    usable &= np.isfinite(xi) & np.isfinite(eta)
+    xi[~(chosen & usable)] = eta[~(chosen & usable)] = np.nan
 
     if align and positions is None:
         bright = Bright.of(measured, exposures, rows, planes, xi, eta)
@@ -201,7 +202,7 @@ def _put_reference(known: Floats, x: Floats, y: Floats, count: int, radius: floa
         low, high = np.fmin.reduce(measured, initial=np.inf), np.fmax.reduce(measured, initial=-np.inf)
         inside &= (place[:, axis] >= low - radius) & (place[:, axis] <= high + radius)
     x[count:] = np.where(inside, place[:, 0], np.nan)
-    y[count:] = place[:, 1]
+    y[count:] = np.where(inside, place[:, 1], np.nan)
 
 
 class _Groups(NamedTuple):

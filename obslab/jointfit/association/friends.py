@@ -66,8 +66,9 @@ def _gather(
     x: Floats, y: Floats, west: float, south: float, east: float, north: float, size: float, radius: float
 ) -> tuple[Balls, Ints]:
     """Put each point into the first ball of its own cell that is near enough, else open one."""
-    columns = int((east - west) / size) + 1
-    rows = int((north - south) / size) + 1
+    per_size = 1 / size
+    columns = int((east - west) * per_size) + 1  # by the product below: a quotient may round otherwise
+    rows = int((north - south) * per_size) + 1
     head = np.empty(columns * rows, np.int32)
     for cell in range(columns * rows):
         head[cell] = -1
@@ -75,7 +76,6 @@ def _gather(
     link = np.empty((len(x), 3), np.int32)
     earlier = np.empty(len(x), np.int32)
     ball = np.empty(len(x), np.int32)
-    per_size = 1 / size
     limit = 0.25 * radius * radius
     count = 0
     for i in range(len(x)):

@@ -62,11 +62,11 @@ def refused_exposure(
             f"within search_arcsec={search_arcsec:g}; {place}, which is wrong or not covered"
         )
     elif hint.clear:
-        xi, eta = (hint.pose[:, 0] * 3600).tolist()
+        xi, eta = (round(offset * 3600) for offset in hint.pose[:, 0].tolist())
         reach = np.ceil(max(abs(xi), abs(eta)) / 5 + 0.5) * 5
         why = (
             f"no offset within search_arcsec={search_arcsec:g} stands out, but farther away "
-            f"({xi:.0f}, {eta:.0f}) arcsec does, with {hint.pairs} pairs: if that is right, "
+            f"({xi}, {eta}) arcsec does, with {hint.pairs} pairs: if that is right, "
             f"search_arcsec={reach:g} finds it"
         )
     else:

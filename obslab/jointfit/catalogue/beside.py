@@ -78,9 +78,7 @@ def _merged(header: Header, other: Header) -> Header:
     gone = []
     if "CTYPE1" in other:  # a whole solution
         gone.append(WCS_CARD)
-    if any(_CD.fullmatch(key) for key in other):
-        gone.append(_OTHER_MATRIX)
-    elif any(_OTHER_MATRIX.fullmatch(key) for key in other):
+    if any(_OTHER_MATRIX.fullmatch(key) for key in other):  # over which CD would count
         gone.append(_CD)
     old = {key: header[key] for key in header if not any(cards.fullmatch(key) for cards in gone)}
     return {**old, **{key: other[key] for key in other}}

@@ -22,11 +22,12 @@ from obslab.jointfit.fitting.motion import (
     priors,
 )
 from obslab.jointfit.fitting.starting import plane_grid, start
-from obslab.jointfit.fitting.weights import weights
+from obslab.jointfit.fitting.weights import pixel_scale_mas, weights
 from obslab.jointfit.mapping.layout import Layout
 from obslab.jointfit.mapping.terms import Points, Term
-from obslab.jointfit.polynomial import basis, chebyshev_grid, degree_of
-from obslab.jointfit.projection import earth, homography
+from obslab.jointfit.polynomial import basis, chebyshev_grid
+from obslab.jointfit.projection import MAS, earth, homography
+from obslab.jointfit.selection import usable_reference
 from obslab.jointfit.solve.problem import Problem, State
 
 Floats = NDArray[np.float64]
@@ -66,6 +67,12 @@ class Assembled:
     frame: Floats
     frames: Floats
     points: Points
+    mas: float
+    """Milliarcseconds of a plane unit; between images, by the pixel scale of the held one."""
+    grid: Floats
+    """Where the mappings started on the nodes of ``starting``, plane units."""
+    mid: Floats
+    half: Floats
     notes: list[str] = field(default_factory=list)
 
 
@@ -102,7 +109,7 @@ def assemble(
     inner, outer = start(layout, grid)
     if identity:
         inner[layout.held_inner] = basis(layout.inner_degree).identity()
-        held = int(np.flatnonzero(layout.held_inner)[0])
+        held = held_image(layout)
         inner[layout.held_inner, :, 0] = measured.mid.values[held] / unit
         inner[layout.held_inner, 0, 1] = measured.half.values[held, 0] / unit
         inner[layout.held_inner, 1, 2] = measured.half.values[held, 1] / unit
@@ -121,6 +128,8 @@ def assemble(
     stars[:, :2] = place
     stars[:, 2:] = prior.at[:, 2:]
 
+    mas = (pixel_scale_mas(measured, held_image(layout)) if identity else 1 / MAS) * unit
+    floor = _floor(choices.floor_mas, measured.sizes["measured"])[rows] / mas
     half = measured.half.values[image]
     mid = measured.mid.values[image]
     x, y = measured.x.values[rows], measured.y.values[rows]
@@ -135,7 +144,7 @@ def assemble(
     problem = Problem(
         basis(layout.inner_degree), basis(layout.outer_degree), layout.inner, layout.outer, exposure, first,
         np.ascontiguousarray((x - mid[:, 0]) / half[:, 0]), np.ascontiguousarray((y - mid[:, 1]) / half[:, 1]),
-        _weights(measured, rows, unit, choices, identity), star, association.first, members,
+        weights(measured, rows, unit, floor, identity=identity), star, association.first, members,
         np.broadcast_to(np.eye(3), plane.shape).copy() if identity else plane,
         prior.information, prior.at, prior.free,
         np.repeat(~layout.held_inner[:, None], len(basis(layout.inner_degree)), 1),
@@ -146,21 +155,24 @@ def assemble(
     notes.append(f"stars: {prior.why}")
     begin = np.concatenate([np.zeros(0)] + [np.where(t.free, 0.0, 1.0) for t in terms])
     return Assembled(
-        problem, State(inner, outer, stars, begin), rows, epoch_yr, association.frame, association.frames, points, notes
-    )
+        problem, State(inner, outer, stars, begin), rows, epoch_yr, association.frame, association.frames, points, mas,
+        grid, measured.mid.values, measured.half.values, notes,
+    )  # fmt: skip
 
 
-def _weights(
-    measured: xr.Dataset, rows: NDArray[np.int64], unit: float, choices: Choices, identity: bool
-) -> NDArray[np.float32]:
-    if not identity:
-        return weights(measured, rows, unit, choices.floor_mas)
-    if "sigma_x" in measured:
-        # Pixels of one image are pixels of the others up to a rotation: round errors are right to that.
-        error = np.sqrt((measured.sigma_x.values[rows] ** 2 + measured.sigma_y.values[rows] ** 2) / 2)
-    else:
-        error = measured.sigma.values[rows]
-    return np.asarray((unit / error.astype(float)) ** 2, np.float32)[None]
+def held_image(layout: Layout) -> int:
+    """The image whose pixels are the plane of a fit between images."""
+    return int(np.flatnonzero(layout.held_inner)[0])
+
+
+def _floor(floor_mas: Any, count: int) -> Floats:
+    """One for each row of measured."""
+    floor = np.asarray(floor_mas, np.float64)
+    if floor.shape not in ((), (count,)) or not np.all((floor >= 0) & (floor < np.inf)):
+        raise FitError(
+            f"floor_mas is {floor_mas!r}, wanted a number from 0 up, in mas, or one for each of {count} rows of measured"
+        )
+    return np.broadcast_to(floor, (count,))
 
 
 def _who_moves(
@@ -213,7 +225,7 @@ def _gauge(
     if width is None:
         error = choices.reference_error_mas
         if error is None and reference is not None:
-            error = float(np.nanmedian(reference.ra_error.values))
+            error = float(np.median(reference.ra_error.values[usable_reference(reference)[0]]))
         if reference is not None and error is not None and error <= GAUGE_REFERENCE_ARCSEC * 1e3:
             return None
         width = GAUGE_ARCSEC
@@ -225,8 +237,9 @@ def _gauge(
     information = 1 / (width / 3600 / unit) ** 2
     inner = np.zeros((len(layout.inner_names), len(basis(layout.inner_degree))))
     outer = np.full((len(layout.outer_names), len(basis(layout.outer_degree))), information)
+    if layout.model == "simple" or reference is None:
+        inner[:] = information  # without a reference the detectors could carry the sky anywhere
     if layout.model == "simple":
-        inner[:] = information
         outer[:] = 0
     return np.concatenate([inner.ravel(), outer.ravel()])
 
@@ -248,7 +261,7 @@ def _onto_held_image(
     measured: xr.Dataset, association: Association, layout: Layout, grid: Floats, exposure: Any
 ) -> tuple[Floats, Floats, float]:
     """For image-to-image fits: all grids and stars in pixels of the held image, over its half size."""
-    held = int(np.flatnonzero(layout.held_inner)[0])
+    held = held_image(layout)
     u, v = chebyshev_grid(int(np.sqrt(grid.shape[1])))
     unit = float(measured.half.values[held].max())
     to_common = homography(association.frame, association.frames[exposure])
@@ -264,7 +277,7 @@ def _onto_held_image(
     mine = common[held]
     middle, scale = mine.mean(0), np.abs(mine - mine.mean(0)).max()
     pixel = np.stack([u, v], -1) * measured.half.values[held] + measured.mid.values[held]
-    back = basis(3)
+    back = basis(1)  # it has to hold all over the mosaic, far from the held image
     coefficients = np.linalg.lstsq(back(*((mine - middle) / scale).T), pixel / unit, rcond=None)[0]
 
     def onto(place: Floats) -> Floats:
@@ -272,8 +285,3 @@ def _onto_held_image(
         return np.asarray(back(away[..., 0], away[..., 1]) @ coefficients)
 
     return onto(common), onto(association.position), unit
-
-
-def degrees_of_start(measured: xr.Dataset) -> int:
-    """The degree of the rough WCS."""
-    return degree_of(measured.sizes["term"])

@@ -6,8 +6,10 @@ Found before the fit and said by name, since afterwards a loose exposure is only
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from obslab.errors import ObslabError
@@ -26,7 +28,7 @@ class DegenerateError(ObslabError, ValueError):
 
 @dataclass(frozen=True)
 class Trouble:
-    """One mapping without a hold. ``kind``: exposure, detector or image; ``rows``: its images."""
+    """One mapping without a hold. ``kind``: exposure, detector or image; ``images``: those it is part of."""
 
     kind: str
     name: str
@@ -36,7 +38,7 @@ class Trouble:
 
 def troubles(
     layout: Layout, exposure: NDArray[np.int32], numbers: NDArray[np.int32], image: NDArray[np.int32],
-    star: NDArray[np.uint32], association: Association, names: tuple[str, ...],
+    star: NDArray[np.uint32], association: Association,
 ) -> list[Trouble]:  # fmt: skip
     """Mappings that too few shared stars hold, and sets of exposures that nothing links.
 
@@ -95,6 +97,38 @@ def refuse(found: list[Trouble]) -> None:
         )
 
 
+def apart_from(measured: xr.Dataset, association: Association, held: int) -> list[str]:
+    """For a fit between images: a note on those that no chain of shared stars joins with the held one.
+
+    Transforms among themselves are fitted; where they lie against the held image is what their rough WCS says.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    rows = np.flatnonzero(association.star >= 0)
+    image = measured.image.values[rows]
+    count = measured.sizes["image"]
+    together = _shared(association.star[rows], image, len(association.reference), count) >= LINKED
+    _, label = connected_components(together, directed=False)
+    apart = np.flatnonzero((label != label[held]) & (np.bincount(image, minlength=count) > 0))
+    if not len(apart):
+        return []
+    names = measured["name"].values.astype(str)
+    some = ", ".join(names[apart[:5]]) + (f" and {len(apart) - 5} more" if len(apart) > 5 else "")
+    sets = len(set(label[apart].tolist()))
+    return [
+        f"no chain of {LINKED} shared stars joins {some} with the held image {names[held]} ({sets} separate sets): from "
+        "one set to another, transforms are those of the rough WCS"
+    ]
+
+
+def _shared(star: NDArray[Any], of: NDArray[Any], stars: int, count: int) -> NDArray[np.int32]:
+    """(count, count): stars that two exposures, or images, share."""
+    from scipy.sparse import coo_array, csr_array
+
+    incidence = csr_array(coo_array((np.ones(len(of), np.int32), (star, of)), shape=(stars, count)))
+    return np.asarray((incidence.T @ incidence).toarray())
+
+
 def _apart(
     exposure: NDArray[np.int32], numbers: NDArray[np.int32], image: NDArray[np.int32], star: NDArray[np.uint32],
     has_reference: NDArray[np.bool_], known: set[str],
@@ -106,11 +140,10 @@ def _apart(
     used = np.flatnonzero(np.bincount(of, minlength=count))
     if len(used) == 0 or np.all(anchored[used] >= LINKED):
         return []
-    from scipy.sparse import coo_array, csr_array
     from scipy.sparse.csgraph import connected_components
 
-    incidence = csr_array(coo_array((np.ones(len(of), np.int32), (star, of)), shape=(len(has_reference), count)))
-    together = (incidence.T @ incidence).toarray() >= LINKED
+    shared = _shared(star, of, len(has_reference), count)
+    together = shared >= LINKED
     if anchored.any():
         joined = np.flatnonzero(anchored >= LINKED)
         together[np.ix_(joined, joined)] = True  # by way of the reference
@@ -121,7 +154,7 @@ def _apart(
         name = f"exposure {numbers[e]}"
         if name in known:
             continue
-        most = int((incidence.T @ incidence).toarray()[e][used[used != e]].max(initial=0))
+        most = int(shared[e][used[used != e]].max(initial=0))
         out.append(
             Trouble(
                 "exposure", name, tuple(np.flatnonzero(exposure == e).tolist()),

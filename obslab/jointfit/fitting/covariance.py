@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from obslab.jointfit.mapping.templates import Template
 from obslab.jointfit.projection import MAS
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ class Covariance:
         """(n, 2): standard error in mas, along xi and eta, of the mapping of an image at pixels."""
         r = self.result
         p, s = r.assembled.problem, r.outcome.solver.state
-        u, v = r._normalised(image, np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float)))
+        x, y = np.atleast_1d(np.asarray(x, np.float64)), np.atleast_1d(np.asarray(y, np.float64))
+        u, v = r._normalised(image, x, y)
+        u, v = r._with_templates(image, u, v)
         phi = p.inner_basis(u, v)
         focal = phi @ s.inner[p.inner[image]].T
         psi = p.outer_basis(focal[:, 0], focal[:, 1])
@@ -45,6 +49,11 @@ class Covariance:
             rows[:, axis, c : c + terms] = by_x[:, axis, None] * phi
             rows[:, axis, c + terms : c + 2 * terms] = by_y[:, axis, None] * phi
             rows[:, axis, o + axis * outer_terms : o + (axis + 1) * outer_terms] = psi
+        inner_u, inner_v = (phi @ d[p.inner[image]].T for d in p.inner_basis.derivatives(s.inner))
+        to_u = by_x * inner_u[:, :1] + by_y * inner_u[:, 1:]
+        to_v = by_x * inner_v[:, :1] + by_y * inner_v[:, 1:]
+        for column, (move_u, move_v) in _templates(r, image, x, y):
+            rows[:, :, s.inner.size + s.outer.size + column] = to_u * move_u[:, None] + to_v * move_v[:, None]
         part = rows[:, :, self.at]
         variance = np.einsum("nai,ij,naj->na", part, self.matrix, part, optimize=True)
         scale = p.unit if r.choices.projector == "identity" else p.unit / MAS
@@ -56,11 +65,14 @@ class Covariance:
 
 
 def covariance(result: FitResult) -> Covariance:
-    """Inverse of the exact reduced matrix at the solution; null directions are left out and named."""
+    """Inverse of the exact reduced matrix at the solution; null directions are left out and named.
+
+    It is of all parameters that any stage fitted, and of the stars' places with them.
+    """
     solver = result.outcome.solver
     solver.linearise()
     solver.terms.linearise(solver)
-    at = np.flatnonzero(solver.free)
+    at = np.flatnonzero(result.outcome.fitted)
     matrix = solver.reduced()[np.ix_(at, at)]
     norm = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
     values, vectors = np.linalg.eigh(matrix / norm[:, None] / norm)
@@ -70,6 +82,19 @@ def covariance(result: FitResult) -> Covariance:
     inverse = (vectors[:, good] / values[good]) @ vectors[:, good].T / norm[:, None] / norm
     loose = tuple(_leading(vectors[:, i], mine) for i in np.flatnonzero(~good))
     return Covariance(result, inverse, at, mine, loose)
+
+
+def _templates(result: FitResult, image: int, x: Floats, y: Floats) -> Iterator[tuple[int, tuple[Floats, Floats]]]:
+    """For each strength that acts on an image: its place among the terms' parameters, what one of it moves (u, v) by."""
+    detector = int(result.measured.detector.values[image])
+    half = result.measured.half.values[image]
+    terms = result.outcome.solver.terms
+    for template, bound, part in zip(result.choices.terms, terms.terms, terms.parts, strict=True):
+        if isinstance(template, Template) and (template.detectors is None or detector in template.detectors):
+            move = template.displacement(x, y)
+            name = f"{template.name} detector {detector}"
+            at = bound.names.index(name) if name in bound.names else 0
+            yield part.start + at, (move[0] / half[0], move[1] / half[1])
 
 
 def parameter_names(result: FitResult) -> list[str]:

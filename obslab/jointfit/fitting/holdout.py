@@ -11,12 +11,13 @@ from obslab.jointfit.projection import MAS
 from obslab.jointfit.solve.solver import Solver
 
 
-def choose(stars: int, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """A random ``fraction`` of the fitted stars."""
-    held = np.zeros(stars, bool)
-    if fraction > 0:
-        count = int(round(fraction * stars))
-        held[np.random.default_rng(seed).permutation(stars)[:count]] = True
+def choose(places: NDArray[np.float64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """A random ``fraction`` of the fitted stars at ``places`` (K, 2): the same ones however they are numbered."""
+    held = np.zeros(len(places), bool)
+    count = round(fraction * len(places))
+    if count:
+        order = np.lexsort((places[:, 1], places[:, 0]))
+        held[order[np.random.default_rng(seed).permutation(len(places))[:count]]] = True
     return held
 
 

@@ -26,8 +26,12 @@ LEAST_SPAN_OF_STAR_YR = 0.25
 LEAST_EPOCHS = 3
 LEAST_EPOCHS_PARALLAX = 5
 SAME_EPOCH_YR = 1 / 365.25
-WIDE = 3.0
-"""Prior of a star without a reference: this many times the scatter of the reference's own motions."""
+WIDE = 10.0
+"""Prior of a star without a reference: this many times the scatter of the reference's own motions. So wide that it
+pulls no fast star, and that degrees of freedom, which take it for what is known, come out right within 1 %."""
+
+UNKNOWN_MAS_YR, UNKNOWN_MAS = 100.0, 20.0
+"""The same where the reference has no motions, or no parallaxes."""
 
 
 class MotionError(ObslabError, ValueError):
@@ -44,6 +48,34 @@ class Priors:
     free: NDArray[np.uint8]
     on: NDArray[np.uint8]
     why: str
+
+
+def asked(choice: Any) -> bool:
+    """Whether an option of ``fit`` asks for motions or parallaxes: True or a mask, not False or a rule."""
+    return choice is not None and not isinstance(choice, str) and (choice is True or bool(np.any(choice)))
+
+
+def notes(reference: xr.Dataset | None, exposures: xr.Dataset, motion: Any, parallax: Any) -> list[str]:
+    """What to say of motions: a refusal where nothing can hold them, a word where the reference has none."""
+    has_motion = reference is not None and bool(np.isfinite(reference.pm_ra.values).any())
+    if motion is True and not has_motion:
+        raise MotionError(
+            "proper motions of all stars cannot be fitted: "
+            + ("there is no reference" if reference is None else "the reference has none")
+            + ", so the mappings would take up the mean motion of the field; give a reference with proper motions, a mask "
+            "of some stars, or motion=False"
+        )
+    if parallax is True and reference is None:
+        raise MotionError("parallaxes of all stars cannot be fitted without a reference; give one, or parallax=False")
+    if reference is None or has_motion or not reference.sizes["reference"]:
+        return []
+    years = float(np.median(exposures.epoch.values) - np.nanmedian(reference.epoch.values))
+    if abs(years) < LEAST_SPAN_YR:
+        return []
+    return [
+        f"the reference has no proper motions and was made {abs(years):.1f} years {'before' if years > 0 else 'after'} the "
+        "images: its errors have to allow for what stars moved since (reference_error_mas, --reference-error)"
+    ]
 
 
 def motion_is_due(reference: xr.Dataset | None, span_yr: float, epochs: int) -> bool:
@@ -100,18 +132,19 @@ def priors(
         free |= np.where(motion, MOTION, 0).astype(np.uint8) | np.where(parallax, PARALLAX, 0).astype(np.uint8)
         why = f"positions; proper motions of {int(motion.sum()):,} stars, parallaxes of {int(parallax.sum()):,}"
     if reference is not None and has.any():
-        full, centre = _of_reference(
-            reference, of_star[has], frame, epoch_yr, unit, size, error_mas=error_mas, floor_mas=floor_mas
-        )
+        full, center = _of_reference(
+            reference, of_star[has], frame, epoch_yr, unit, size, motion[has], error_mas=error_mas,
+            floor_mas=floor_mas,
+        )  # fmt: skip
         rows, columns = np.triu_indices(size)
         if size == 5:
             full = _known_to_the_catalogue(full, free[has])
         information[has] = full[:, rows, columns]
-        at[has] = centre
+        at[has] = center
         if size == 5 and not has.all():
-            wide = _wide(reference, unit)
+            motion_width, parallax_width = np.array(_wide(reference)) * MAS / unit
             rest = np.zeros((size, size))
-            rest[[2, 3, 4], [2, 3, 4]] = [1 / wide[0] ** 2, 1 / wide[0] ** 2, 1 / wide[1] ** 2]
+            rest[[2, 3, 4], [2, 3, 4]] = [1 / motion_width**2, 1 / motion_width**2, 1 / parallax_width**2]
             information[~has] = rest[rows, columns]
     on = (information.any(1)).astype(np.uint8)
     return Priors(information, at, free, on, why)
@@ -131,8 +164,8 @@ def _five(
 
 
 def _of_reference(
-    reference: xr.Dataset, used: Any, frame: Floats, epoch_yr: float, unit: float, size: int, *, error_mas: float | None,
-    floor_mas: float,
+    reference: xr.Dataset, used: Any, frame: Floats, epoch_yr: float, unit: float, size: int,
+    free_motion: NDArray[np.bool_], *, error_mas: float | None, floor_mas: float,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Information matrices (n, size, size) and values (n, size) of the reference stars ``used``."""
     r = reference.isel(reference=used)
@@ -153,18 +186,22 @@ def _of_reference(
     errors = np.maximum(errors, floor_mas)
     motion = np.nan_to_num(np.stack([r.pm_ra.values, r.pm_dec.values], -1))
     motion_error = np.stack([r.pm_ra_error.values, r.pm_dec_error.values], -1)
+    known = np.isfinite(motion_error) & np.isfinite(np.stack([r.pm_ra.values, r.pm_dec.values], -1))
+    # A star of unknown motion in a catalogue of others that move does so like them; where none is known, errors of
+    # positions are taken as they are given.
+    motion_error = np.where(known, motion_error, _spread(reference.pm_ra.values, reference.pm_dec.values))
     dt = r.epoch.values - epoch_yr  # from the fit's epoch to the catalogue's
     speed = np.einsum("nij,nj->ni", turn, motion) * scale
-    centre = np.zeros((len(ra), size))
-    centre[:, :2] = place / unit - speed * dt[:, None]
+    center = np.zeros((len(ra), size))
+    center[:, :2] = place / unit - speed * dt[:, None]
     if size == 2:
-        later = np.nan_to_num(motion_error) * dt[:, None]
+        later = motion_error * dt[:, None]
         sky = np.zeros((len(ra), 2, 2))
         sky[:, [0, 1], [0, 1]] = errors**2 + later**2
         plane = np.einsum("nij,njk,nlk->nil", turn, sky, turn) * scale**2
-        return np.linalg.inv(plane), centre
-    centre[:, 2:4] = speed
-    centre[:, 4] = np.nan_to_num(r.parallax.values) * scale
+        return np.linalg.inv(plane), center
+    center[:, 2:4] = speed
+    center[:, 4] = np.nan_to_num(r.parallax.values) * scale
     sky = np.zeros((len(ra), 2, 2))
     sky[:, [0, 1], [0, 1]] = 1 / errors**2
     back = np.linalg.inv(turn)
@@ -173,19 +210,15 @@ def _of_reference(
     full[:, :2, :2] = inform
     full[:, :2, 2:4] = full[:, 2:4, :2] = inform * dt[:, None, None]
     full[:, 2:4, 2:4] = inform * dt[:, None, None] ** 2
-    known = np.isfinite(motion_error) & np.isfinite(np.stack([r.pm_ra.values, r.pm_dec.values], -1))
-    sky[:, [0, 1], [0, 1]] = np.where(known, 1 / np.maximum(np.nan_to_num(motion_error), FLOOR_MAS_YR) ** 2, 0)
+    wide = _wide(reference)
+    # Fitted without being known, it is held by a wide prior, as those of stars without a reference.
+    motion_error = np.where(~known & free_motion[:, None], wide[0], motion_error)
+    sky[:, [0, 1], [0, 1]] = 1 / np.maximum(motion_error, FLOOR_MAS_YR) ** 2
     full[:, 2:4, 2:4] += np.einsum("nji,njk,nkl->nil", back, sky, back) / scale**2
     error = r.parallax_error.values
-    known_parallax = np.isfinite(error) & np.isfinite(r.parallax.values)
-    full[:, 4, 4] = np.where(known_parallax, 1 / (np.maximum(np.nan_to_num(error), FLOOR_MAS) * scale) ** 2, 0)
-    # Where nothing is known, a star without that parameter would be singular: a wide prior, as for the others.
-    wide = _wide(reference, unit)
-    unknown = ~known.all(1)
-    full[unknown, 2, 2] += 1 / wide[0] ** 2
-    full[unknown, 3, 3] += 1 / wide[0] ** 2
-    full[~known_parallax, 4, 4] += 1 / wide[1] ** 2
-    return full, centre
+    error = np.where(np.isfinite(error) & np.isfinite(r.parallax.values), error, wide[1])
+    full[:, 4, 4] = 1 / (np.maximum(error, FLOOR_MAS) * scale) ** 2
+    return full, center
 
 
 def _known_to_the_catalogue(full: Floats, free: NDArray[np.uint8]) -> Floats:
@@ -208,13 +241,15 @@ def _known_to_the_catalogue(full: Floats, free: NDArray[np.uint8]) -> Floats:
     return out
 
 
-def _wide(reference: xr.Dataset, unit: float) -> tuple[float, float]:
-    """Widths of the prior of a star without one: motion (units/yr) and parallax (units)."""
-    speeds = np.concatenate([reference.pm_ra.values, reference.pm_dec.values])
-    far = np.abs(reference.parallax.values)
+def _wide(reference: xr.Dataset) -> tuple[float, float]:
+    """Widths of the prior of a star without one: motion (mas/yr) and parallax (mas)."""
+    motion = _spread(reference.pm_ra.values, reference.pm_dec.values)
+    far = _spread(reference.parallax.values)
+    return max(WIDE * motion, 1.0) if motion else UNKNOWN_MAS_YR, max(WIDE * far, 0.5) if far else UNKNOWN_MAS
 
-    def spread(values: Floats) -> float:
-        values = values[np.isfinite(values)]
-        return float(1.4826 * np.median(np.abs(values))) if len(values) else 0.0
 
-    return max(WIDE * spread(speeds), 1.0) * MAS / unit, max(WIDE * spread(far), 0.5) * MAS / unit
+def _spread(*values: Floats) -> float:
+    """Typical size of what is known of them, as the sigma of a normal distribution about zero; 0: nothing is known."""
+    known = np.concatenate(values)
+    known = known[np.isfinite(known)]
+    return float(1.4826 * np.median(np.abs(known))) if len(known) else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from obslab.jointfit import pool
 from obslab.jointfit.fitting import floors, holdout, stages
 from obslab.jointfit.fitting.assembling import Assembled
+from obslab.jointfit.fitting.shrinkage import shrink
 from obslab.jointfit.mapping.layout import Layout
 from obslab.jointfit.solve.newton import Control, Iteration, Progress, minimise
-from obslab.jointfit.solve.problem import MOTION, PARALLAX, POSITION
+from obslab.jointfit.solve.problem import POSITION
 from obslab.jointfit.solve.solver import Solver
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+FLOOR_ROUNDS = 4
+FLOOR_STEADY = 0.01
+"""Rounds end when no floor changes by more, as a fraction of itself."""
 
 
 @dataclass
@@ -25,12 +30,32 @@ class Outcome:
     """What a run leaves: the solver at its solution, and the story of how it got there."""
 
     solver: Solver
-    cut: float
+    fitted: Bools
+    """Coefficients and terms that any stage moved: the parameters, also where the last stage kept them."""
+    cut: float = 0.0
     iterations: list[Iteration] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)
+    """Stages that ran out of iterations."""
     held_out: dict[str, Any] | None = None
-    held_stars: NDArray[np.bool_] | None = None
+    held_stars: Bools | None = None
     floor_mas: Floats | None = None
+    shrunk: dict[str, float] | None = None
+    """Width, mas at the edge, of the distribution of each degree's coefficients."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """Numbers measured less numbers fitted, in all stages."""
+        solver = self.solver
+        return solver.degrees_of_freedom + int(solver.free.sum()) - int(self.fitted.sum())
+
+    def descend(self, control: Control, stage: str, progress: Progress | None) -> None:
+        """Iterate to convergence from where the solver is."""
+        self.fitted = self.fitted | self.solver.free
+        done, self.cut = minimise(self.solver, control, stage=stage, cut=self.cut, progress=progress)
+        self.iterations += done
+        if len(done) == control.most and done[-1].step_sigma >= control.tolerance_sigma:
+            self.unsettled.append(stage)
 
 
 def run(
@@ -42,6 +67,7 @@ def run(
     holdout_fraction: float = 0.1,
     seed: int = 0,
     fit_floor: NDArray[np.int64] | None = None,
+    shrinkage: bool = True,
     progress: Progress | None = None,
 ) -> Outcome:
     """Fit the stages in their order.
@@ -52,66 +78,68 @@ def run(
     with pool.one_blas_thread():
         begin = time.perf_counter()
         solver = Solver(assembled.problem, assembled.state)
-        outcome = Outcome(solver, 0.0)
+        outcome = Outcome(solver, np.zeros(len(solver.free), bool))
         gone = without_data(solver, layout)
         free = assembled.problem.star_free.copy()
-        held = holdout.choose(len(free), holdout_fraction, seed)
-        weight, on = _hold_back(solver, held) if held.any() else (None, None)
+        held = holdout.choose(assembled.state.stars[:, :2], holdout_fraction, seed)
+        back = _hold_back(solver, held) if held.any() else None
         for number, names in enumerate(wanted):
             stages.apply(names, solver, layout, free, gone)
-            done, outcome.cut = minimise(
-                solver, control, stage="+".join(sorted(names)), cut=outcome.cut, progress=progress
-            )
-            outcome.iterations += done
-            if number == len(wanted) - 1 and fit_floor is not None:
-                outcome.floor_mas = _floors(solver, control, outcome, fit_floor, weight, progress)
+            if number:
+                _judge_anew(solver, outcome)
+            outcome.descend(control, "+".join(sorted(names)), progress)
+        if fit_floor is not None:
+            _fit_floors(assembled, outcome, control, fit_floor, back and back[0], progress)
+        if shrinkage:
+            # Held-out stars judge the mappings as they are; what follows is only nearer to the truth.
+            outcome.shrunk = shrink(solver)
         outcome.seconds["fit"] = time.perf_counter() - begin
-        if weight is not None and on is not None:
+        if back is not None:
             begin = time.perf_counter()
-            p = solver.problem
-            p.weight, p.reference_on = weight, np.where(held & p.measured_prior, 0, p.reference_on).astype(np.uint8)
-            mine = held[p.star]
-            solver.active[:, mine] = weight[:, mine]
-            may = p.star_free.copy()
-            p.star_free[:] = _able(free, names=wanted[-1])
-            outcome.held_out = holdout.validate(solver, held, outcome.cut)
-            outcome.held_stars = held
-            p.star_free[:] = may
-            p.reference_on = np.where(held, on, p.reference_on).astype(np.uint8)
-            done, outcome.cut = minimise(
-                solver, control, stage="with held-out stars", cut=outcome.cut, progress=progress
-            )
-            outcome.iterations += done
+            _judge_by(outcome, held, *back, free & stages.star_bits(wanted))
+            outcome.descend(control, "with held-out stars", progress)
             outcome.seconds["held out"] = time.perf_counter() - begin
-        finish(solver, outcome.cut)
+        elif outcome.shrunk:
+            outcome.descend(control, "shrunk", progress)
+        finish(outcome, free & stages.star_bits(wanted))
     return outcome
 
 
-def finish(solver: Solver, cut: float) -> None:
-    """Leave residuals, star errors and verdicts that belong to the final state."""
-    p = solver.problem
-    p.star_free |= np.uint8(POSITION)  # errors of places, also where the last stage held them
-    solver.residuals(0.5 * cut if cut else np.inf)
+def finish(outcome: Outcome, star_free: NDArray[np.uint8]) -> None:
+    """Leave residuals, star errors and verdicts that belong to the final state.
+
+    ``star_free``: what any stage fitted of each star; it has an error, though the last stage may have kept it.
+    """
+    solver = outcome.solver
+    solver.problem.star_free[:] = star_free | np.uint8(POSITION)
+    solver.residuals(0.5 * outcome.cut if outcome.cut else np.inf)
     solver.solve_stars(0.0)
 
 
-def without_data(solver: Solver, layout: Layout) -> NDArray[np.bool_]:
+def without_data(solver: Solver, layout: Layout) -> Bools:
     """Outer mappings (and, held at once, inner ones) that no measurement speaks for: they stay as they are."""
+    outer, inner = data(solver)
+    layout.held_inner[inner == 0] = True
+    return np.asarray(outer == 0)
+
+
+def data(solver: Solver) -> tuple[Floats, Floats]:
+    """Measurements with a weight, of each outer and of each inner mapping."""
     p = solver.problem
-    per_image = np.add.reduceat(np.append(p.weight[0] > 0, False), p.first[:-1]) * (np.diff(p.first) > 0)
-    outer = np.bincount(p.outer, per_image, len(p.outer_free)) == 0
-    inner = np.bincount(p.inner, per_image, len(p.inner_free)) == 0
-    layout.held_inner[inner] = True
-    return outer
+    per_image = np.bincount(p.image_of, p.weight[0] > 0, len(p.inner))
+    return np.bincount(p.outer, per_image, len(p.outer_free)), np.bincount(p.inner, per_image, len(p.inner_free))
 
 
-def _able(free: NDArray[np.uint8], names: frozenset[str]) -> NDArray[np.uint8]:
-    mask = POSITION | MOTION * ("pm" in names) | PARALLAX * ("parallax" in names)
-    return free & np.uint8(mask)
+def _judge_anew(solver: Solver, outcome: Outcome) -> None:
+    """Forget the verdicts of the stage before: where little was fitted, much looked like an outlier."""
+    p = solver.problem
+    solver.active[:] = p.weight
+    p.reference_on[p.reference_on == 2] = 1
+    outcome.cut = 0.0
 
 
-def _hold_back(solver: Solver, held: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Take the weight of held-out stars; -> what it was."""
+def _hold_back(solver: Solver, held: Bools) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Take the weight of held-out stars; -> what it was, and which references counted."""
     p = solver.problem
     weight, on = p.weight, p.reference_on
     mine = held[p.star]
@@ -122,88 +150,44 @@ def _hold_back(solver: Solver, held: NDArray[np.bool_]) -> tuple[NDArray[np.floa
     return weight, on
 
 
-def _floors(
-    solver: Solver, control: Control, outcome: Outcome, group: NDArray[np.int64],
-    whole: NDArray[np.float32] | None, progress: Progress | None,
-) -> Floats:  # fmt: skip
-    """Fit the floor of each group and the mappings in turn; the weights of held-out stars get it as well."""
-    from obslab.jointfit.projection import MAS
-
+def _judge_by(
+    outcome: Outcome, held: Bools, weight: NDArray[np.float32], on: NDArray[np.uint8], star_free: NDArray[np.uint8]
+) -> None:
+    """Give the held-out stars their weight back and measure the mappings by them."""
+    solver = outcome.solver
     p = solver.problem
-    source = whole if whole is not None else p.weight
-    isotropic = source[0] if not p.anisotropic else (source[0] + source[2]) / 2
-    stated = 1 / np.sqrt(np.maximum(isotropic.astype(float), 1e-30))
+    p.weight, p.reference_on = weight, np.where(held & p.measured_prior, 0, np.where(held, on, p.reference_on))
+    p.reference_on = p.reference_on.astype(np.uint8)
+    mine = held[p.star]
+    solver.active[:, mine] = weight[:, mine]
+    may = p.star_free.copy()
+    p.star_free[:] = star_free | np.uint8(POSITION)
+    outcome.held_out = holdout.validate(solver, held, outcome.cut)
+    outcome.held_stars = held
+    p.star_free[:] = may
+    p.reference_on = np.where(held, on, p.reference_on).astype(np.uint8)
+
+
+def _fit_floors(
+    assembled: Assembled, outcome: Outcome, control: Control, group: NDArray[np.int64],
+    whole: NDArray[np.float32] | None, progress: Progress | None,
+) -> None:  # fmt: skip
+    """Fit the floor of each group and the mappings in turn; the weights of held-out stars get it as well."""
+    solver = outcome.solver
+    p = solver.problem
+    source = p.weight if whole is None else whole
+    stated = floors.Covariances.of(source)
     groups = int(group.max()) + 1
     floor = np.zeros(groups)
-    original = source.copy()
-    for _ in range(4):
+    for _ in range(FLOOR_ROUNDS):
         before = floor
-        floor = floors.fit_floor(solver, stated, group, groups)
-        added = (floor[group] * MAS / p.unit) ** 2
-        factor = (1 / (1 + added / stated**2)).astype(np.float32)
-        source[:] = original * factor
+        floor = floors.fit_floor(solver, stated.variance, group, groups) * assembled.mas
+        source[:] = stated.weights((floor[group] / assembled.mas) ** 2)
         if p.weight is not source:
-            p.weight[:] = np.where(p.weight > 0, source, 0)
-        solver.active[:] = np.where(solver.active != 0, p.weight, 0)
-        done, outcome.cut = minimise(
-            solver, control, stage="error floors", cut=outcome.cut, progress=progress
-        )
-        outcome.iterations += done
-        if np.all(np.abs(floor - before) <= 0.01 * np.maximum(floor, 0.01)):
+            p.weight[:] = np.where(p.weight != 0, source, 0)
+        solver.active[:] = np.where(solver.active[:1] > 0, p.weight, 0)
+        solver.factor = None
+        outcome.descend(control, "error floors", progress)
+        if np.all(np.abs(floor - before) <= FLOOR_STEADY * np.maximum(floor, FLOOR_STEADY)):
             break
-    return floor
-
-
-def refit(
-    assembled: Assembled, before: Outcome, layout: Layout, names: frozenset[str], control: Control,
-    out: NDArray[np.bool_], progress: Progress | None,
-) -> tuple[Outcome, Assembled]:  # fmt: skip
-    """The last stage again from the earlier solution, without the measurements ``out`` (N,); nothing given changes.
-
-    The earlier preconditioner serves on: it is only out of date by what was left out. If the held exposure lost all
-    its data, another one is held, at its present mapping.
-    """
-    begin = time.perf_counter()
-    with pool.one_blas_thread():
-        old = assembled.problem
-        weight = old.weight.copy()
-        weight[:, out] = 0
-        problem = replace(
-            old, weight=weight, reference_on=old.reference_on.copy(), star_free=old.star_free.copy(),
-            inner_free=old.inner_free.copy(), outer_free=old.outer_free.copy(),
-        )  # fmt: skip
-        again = replace(assembled, problem=problem, state=before.solver.state.copy())
-        solver = Solver(problem, again.state)
-        solver.start_coefficients = before.solver.start_coefficients
-        solver.shift = before.solver.shift
-        solver.active[:] = np.where(weight != 0, before.solver.active, 0)
-        gone = without_data(solver, layout)
-        factor = before.solver.factor
-        if np.any(gone & layout.held_outer):
-            _hold_another(layout, gone, problem)
-            factor = None
-        stages.apply(names, solver, layout, old.star_free.copy(), gone)
-        solver.factor = factor
-        outcome = Outcome(
-            solver, before.cut, held_out=before.held_out, held_stars=before.held_stars, floor_mas=before.floor_mas
-        )
-        outcome.iterations, outcome.cut = minimise(
-            solver, control, stage="refit", cut=before.cut, progress=progress
-        )
-        finish(solver, outcome.cut)
-    outcome.seconds["refit"] = time.perf_counter() - begin
-    return outcome, again
-
-
-def _hold_another(layout: Layout, gone: NDArray[np.bool_], problem: Any) -> None:
-    """In each instrument epoch whose held exposure is gone, hold the exposure with most data."""
-    per_image = np.diff(problem.first)
-    count = np.bincount(problem.outer, per_image, len(gone))
-    for lost in np.flatnonzero(gone & layout.held_outer):
-        detectors = set(layout.inner[layout.outer == lost].tolist())
-        same = [
-            o for o in np.flatnonzero(~gone & ~layout.held_outer)
-            if detectors & set(layout.inner[layout.outer == o].tolist())
-        ]  # fmt: skip
-        if same:
-            layout.held_outer[max(same, key=lambda o: count[o])] = True
+    outcome.floor_mas = floor

@@ -14,7 +14,7 @@ import numpy as np
 
 from obslab.errors import ObslabError
 from obslab.jointfit.mapping.layout import Layout
-from obslab.jointfit.mapping.refraction import BoundRefraction
+from obslab.jointfit.mapping.refraction import BoundRefraction, Refraction
 from obslab.jointfit.solve.problem import MOTION, PARALLAX, POSITION
 from obslab.jointfit.solve.solver import Solver
 
@@ -53,6 +53,38 @@ def parse(stages: Iterable[str] | str | None) -> tuple[frozenset[str], ...]:
     return tuple(parsed)
 
 
+def check(stages: Iterable[frozenset[str]], layout: Layout, terms: Iterable[object], motion: bool, parallax: bool) -> None:
+    """Refuse stages that name what the model has not, or leave out what was asked for by another option."""
+    named = frozenset().union(*stages)
+    simple = layout.model == "simple"
+    absent = {"mappings:detectors", "mappings:exposures"} if simple else {"mappings:images"}
+    for name in sorted(named & absent):
+        raise StageError(
+            f"stage {name!r} does not suit the {layout.model} model, whose mappings are of "
+            f"{'images' if simple else 'detectors and exposures'}: name 'mappings'",
+            stage=name,
+        )
+    wanted = {"pm": motion, "parallax": parallax, "refraction": False, "templates": False}
+    for term in terms:
+        wanted[stage_of(term)] |= not getattr(term, "fixed", False)
+    for name, asked in wanted.items():
+        if asked and name not in named:
+            raise StageError(
+                f"{name} is asked for and no stage fits it: add {name!r} to one, such as the last", stage=name
+            )
+
+
+def stage_of(term: object) -> str:
+    """The name in a stage that lets a term, bound or not, be fitted."""
+    return "refraction" if isinstance(term, BoundRefraction | Refraction) else "templates"
+
+
+def star_bits(stages: Iterable[frozenset[str]]) -> np.uint8:
+    """Bits of what the stages fit of a star, all together."""
+    names = frozenset().union(*stages)
+    return np.uint8(POSITION * ("positions" in names) | MOTION * ("pm" in names) | PARALLAX * ("parallax" in names))
+
+
 def apply(names: frozenset[str], solver: Solver, layout: Layout, star_free: np.ndarray, gone: np.ndarray) -> None:  # type: ignore[type-arg]
     """Let the solver move what the stage names. ``star_free``: what each star may at most; ``gone`` (outer mappings):
     those without data, which stay."""
@@ -63,11 +95,9 @@ def apply(names: frozenset[str], solver: Solver, layout: Layout, star_free: np.n
     outer = every or "mappings:exposures" in names
     p.inner_free[:] = (inner & ~layout.held_inner)[:, None]
     p.outer_free[:] = (outer & ~layout.held_outer & ~gone)[:, None]
-    mask = POSITION * ("positions" in names) | MOTION * ("pm" in names) | PARALLAX * ("parallax" in names)
-    p.star_free[:] = star_free & np.uint8(mask)
+    p.star_free[:] = star_free & star_bits([names])
     free = []
     for term in p.terms:
-        wanted = ("refraction" if isinstance(term, BoundRefraction) else "templates") in names
-        free.append(np.asarray(term.free, bool) & wanted)
+        free.append(np.asarray(term.free, bool) & (stage_of(term) in names))
     solver.terms.free = np.concatenate([np.zeros(0, bool), *free])
     solver.factor = None

@@ -77,6 +77,18 @@ def start(layout: Layout, grid: Floats) -> tuple[Floats, Floats]:
     return inner, outer
 
 
+def outer_from(layout: Layout, inner: Floats, grid: Floats) -> Floats:
+    """Coefficients of outer mappings, affine, that put known inner ones onto ``grid`` (plane units) as well as can be."""
+    outer = np.zeros((len(layout.outer_names), 2, len(basis(layout.outer_degree))))
+    outer[:] = basis(layout.outer_degree).identity()
+    focal = np.einsum("pk,bak->bpa", basis(layout.inner_degree)(*chebyshev_grid(GRID)), inner[layout.inner])
+    for o in np.unique(layout.outer):
+        mine = np.flatnonzero(layout.outer == o)
+        at, seen = np.concatenate(focal[mine]), np.concatenate(grid[mine])
+        outer[o][:, :3] = np.linalg.lstsq(np.c_[np.ones(len(at)), at], seen, rcond=None)[0].T
+    return outer
+
+
 def _back(coefficients: Floats, place: Floats) -> Floats:
     """The inverse of the affine part of an outer mapping."""
     shift, matrix = coefficients[:, 0], coefficients[:, 1:3]

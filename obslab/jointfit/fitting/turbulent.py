@@ -16,10 +16,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from obslab.jointfit import pool
-from obslab.jointfit.fitting import run
+from obslab.jointfit.fitting import again, run
+from obslab.jointfit.fitting.assembling import FitError
 from obslab.jointfit.projection import MAS
 from obslab.jointfit.result import FitResult
-from obslab.jointfit.solve.newton import Progress, minimise
+from obslab.jointfit.solve.newton import Progress
 from obslab.jointfit.turbulence import Turbulence, correlation, fit_fields
 
 Floats = NDArray[np.float64]
@@ -72,7 +73,7 @@ class TurbulenceStage:
             "xi_plus_mas2_after": mean(self.after, "xi_plus"),
             "xi_e_mas2_before": mean(self.before, "xi_e"),
             "xi_b_mas2_before": mean(self.before, "xi_b"),
-            "separation_arcmin": round(float(self.before.separation.values[near].mean()) , 3),
+            "separation_arcmin": round(float(self.before.separation.values[near].mean()), 3),
             "seconds": round(self.seconds, 3),
         }
 
@@ -82,11 +83,15 @@ def add_turbulence(
 ) -> FitResult:
     """The result with turbulence taken off, mappings and stars fitted anew. ``result`` is left as it was."""
     begin = time.perf_counter()
+    if rounds < 1:
+        raise FitError(f"turbulence was asked for in {rounds} rounds, wanted 1 or more", rounds=rounds)
+    if result.choices.projector == "identity":
+        raise FitError("turbulence is of the sky, and this fit is between images: fit with a reference")
     layout = replace(
         result.layout, held_inner=result.layout.held_inner.copy(), held_outer=result.layout.held_outer.copy()
     )
     nothing = np.zeros(len(result.assembled.rows), bool)
-    outcome, assembled = run.refit(
+    outcome, assembled = again.refit(
         result.assembled, result.outcome, layout, result.stages[-1], result.control, nothing, progress
     )
     solver = outcome.solver
@@ -110,21 +115,20 @@ def add_turbulence(
         field = new
         solver.shift = -field
         with pool.one_blas_thread():
-            iterations, outcome.cut = minimise(
-                solver, result.control, stage=f"turbulence {done}", cut=outcome.cut, progress=progress
-            )
-        outcome.iterations += iterations
+            outcome.descend(result.control, f"turbulence {done}", progress)
         if change < STEADY_MAS:
             break
-    run.finish(solver, outcome.cut)
+    run.finish(outcome, p.star_free)
     used = np.flatnonzero(solver.active[0] > 0)
     place = _places(solver) * p.unit
     after = correlation(place[used], (solver.residual * scale)[:, used].T, exposure=numbers[used])
     assert fields is not None and before is not None
     seconds = time.perf_counter() - begin
     outcome.seconds = {**result.outcome.seconds, "turbulence": seconds}
+    outcome.held_out = result.outcome.held_out
+    notes = [*result.notes, "chi2 counts no degrees of freedom for the turbulence; held-out stars judged the fit before it"]
     stage = TurbulenceStage(fields, result.exposures.exposure.values, before, after, done, seconds)
-    return replace(result, layout=layout, assembled=assembled, outcome=outcome, turbulence=stage)
+    return replace(result, layout=layout, assembled=assembled, outcome=outcome, turbulence=stage, notes=notes)
 
 
 def _places(solver: Any) -> Floats:

@@ -1,4 +1,4 @@
-"""Errors of the measurements, from pixels to the tangent plane, with a floor."""
+"""Errors of the measurements, from pixels to the plane, with a floor."""
 
 from __future__ import annotations
 
@@ -17,20 +17,31 @@ def pixel_matrices(measured: xr.Dataset) -> Floats:
     return np.asarray(start[:, :, 1:3] / measured.half.values[:, None, :])
 
 
+def pixel_scale_mas(measured: xr.Dataset, image: int) -> float:
+    """Milliarcseconds of a pixel of an image, by its rough WCS."""
+    return float(np.sqrt(np.abs(np.linalg.det(pixel_matrices(measured)[image]))) / MAS)
+
+
 def weights(
-    measured: xr.Dataset, rows: NDArray[np.int64], unit: float, floor_mas: Floats | float = 0.0
+    measured: xr.Dataset, rows: NDArray[np.int64], unit: float, floor: Floats, *, identity: bool = False
 ) -> NDArray[np.float32]:
     """Information about each place in the plane, (1, n), or (3, n) where errors differ by direction.
 
-    ``floor_mas``: added in quadrature, one number or one for each row. One scale for an image: the scale of a wide
-    camera changes by 0.2 % over a detector, which changes chi2 by less than that.
+    ``floor`` (n,): plane units, added in quadrature. ``identity``: planes are pixels, of an image that may be turned
+    against the measurement's, so errors are taken as round. One scale for an image: the scale of a wide camera
+    changes by 0.2 % over a detector, which changes chi2 by less than that.
     """
     image = measured.image.values[rows]
+    ellipses = "sigma_x" in measured
+    if identity and ellipses:
+        error = np.sqrt((measured.sigma_x.values[rows] ** 2 + measured.sigma_y.values[rows] ** 2) / 2) / unit
+    elif identity:
+        error = measured.sigma.values[rows] / unit
     matrix = pixel_matrices(measured) / unit
-    floor = np.broadcast_to(np.asarray(floor_mas, np.float64), (len(rows),)) * MAS / unit
-    if "sigma_x" not in measured:
+    if not identity and not ellipses:
         scale = np.sqrt(np.abs(np.linalg.det(matrix))).astype(np.float32)
         error = scale[image] * measured.sigma.values[rows].astype(np.float32)
+    if identity or not ellipses:
         variance = error * error
         if np.any(floor):
             variance = variance + (floor * floor).astype(np.float32)

@@ -117,7 +117,9 @@ def constrained(
 MODELS: dict[str, Model] = {"simple": simple, "constrained": constrained}
 
 
-def layout(model: str | Model, images: xr.Dataset, exposures: xr.Dataset, weight: Any, **options: Any) -> Layout:
+def layout(
+    model: str | Model, images: xr.Dataset, exposures: xr.Dataset, weight: Any, **options: Any
+) -> Layout:
     """The Layout of a named model, or of a function like those in MODELS."""
     if callable(model):
         return model(images, exposures, weight, **options)

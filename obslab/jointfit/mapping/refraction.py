@@ -34,7 +34,9 @@ class Refraction:
             )
         tilt = self.strength(points.airmass)
         used = np.unique(points.exposure)
-        bad = [int(e) for e in used if not (np.isfinite(tilt[e]) and np.isfinite(points.parallactic_angle[e]))]
+        bad = [
+            int(e) for e in used if not (np.isfinite(tilt[e]) and np.isfinite(points.parallactic_angle[e]))
+        ]
         if bad:
             raise TermError(
                 f"exposures at rows {bad[:5]} have no airmass of 1 or more or no parallactic angle, which refraction "

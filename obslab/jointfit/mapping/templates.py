@@ -60,7 +60,9 @@ class Template:
     def bind(self, points: Points) -> Linear:
         mine = np.array([self.detectors is None or d in self.detectors for d in points.detectors])
         if not mine.any():
-            raise TermError(f"template {self.name!r} is for detectors {self.detectors}, of which none is here")
+            raise TermError(
+                f"template {self.name!r} is for detectors {self.detectors}, of which none is here"
+            )
         move = self.displacement(points.x, points.y) * mine[points.detector] / points.half.T
         if self.each:
             names = tuple(f"{self.name} detector {points.detectors[d]}" for d in np.flatnonzero(mine))
@@ -76,12 +78,14 @@ class Template:
         return 1.0 if self.fixed else 0.0
 
 
-def strengths(terms: Iterable[Any], assembled: Any, solver: Any, detector: int) -> Iterator[tuple[Template, float]]:
+def strengths(
+    terms: Iterable[Any], assembled: Any, solver: Any, detector: int
+) -> Iterator[tuple[Template, float]]:
     """The templates that act on a detector, with their fitted strengths."""
     for term, bound, part in zip(terms, solver.terms.terms, solver.terms.parts, strict=True):
         if not isinstance(term, Template):
             continue
         if term.detectors is not None and detector not in term.detectors:
             continue
-        values = dict(zip(bound.names, solver.state.extra[part], strict=True))
-        yield term, float(values.get(f"{term.name} detector {detector}", values.get(term.name, 0.0)))
+        values: dict[str, float] = dict(zip(bound.names, solver.state.extra[part].tolist(), strict=True))
+        yield term, values.get(f"{term.name} detector {detector}", values.get(term.name, 0.0))

@@ -14,7 +14,10 @@ import numpy as np
 from numba import njit
 
 from obslab.jointfit.photometry.gathering import MAG_PER_E, REJECTED, USED
-from obslab.jointfit.photometry.rejection import bin_of, judge
+from obslab.jointfit.photometry.rejection import bin_of, judge, look
+
+FREE, STRICT, LOOK = range(3)
+"""Verdicts over points: they come and go; or only go; or none, and stars are medians, in magnitudes."""
 
 TOTALS = 8
 POINTS, STARS, CHI2, REFERENCES, REFERENCE_CHI2, REJECTED_POINTS, REJECTED_REFERENCES, CHANGED = range(TOTALS)
@@ -31,9 +34,10 @@ def sweep(
     star: Any, information: Any, color: Any, held: Any,
     reference_value: Any, reference_error: Any, reference_state: Any,
     zero: Any, detector: Any, illumination: Any, tint: Any, parent: Any, by_v: Any, terms: Any,
-    fluxes: bool, soft: float, floor: float, cut: float, bright: float, matrix: bool, gradient: bool,
-    normal: Any, right: Any, diagonal: Any, totals: Any, histogram: Any, bright_histogram: Any,
-    bright_sums: Any, reals: Any, bases: Any, actives: Any, places: Any, rows: Any, ats: Any, crosses: Any,
+    fluxes: bool, soft: float, floor: float, cut: float, verdict: int, bright: float, matrix: bool,
+    gradient: bool, normal: Any, right: Any, diagonal: Any, totals: Any, histogram: Any,
+    bright_histogram: Any, bright_sums: Any,
+    reals: Any, bases: Any, actives: Any, places: Any, rows: Any, ats: Any, crosses: Any,
     seens: Any, slots: Any, toucheds: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
     """One pass at these terms: stars, judgement, sums, and of the reduced normal equations what is wanted.
@@ -41,8 +45,8 @@ def sweep(
     Points are mag = star + term + noise, or with ``fluxes`` flux = star * 10**(-0.4 term) + noise. ``soft``
     is added in quadrature to the errors of magnitudes, which makes all stars count alike before it is known
     which are wrong. Each pair of terms adds to ``normal`` in one of its two places. ``normal`` to
-    ``bright_sums`` come in as zeros and ``seens`` as -1; ``reals`` to ``toucheds`` are scratch, because arrays
-    made here would cost seconds of compiling.
+    ``bright_sums`` come in as zeros and ``seens`` as -1; ``reals`` to ``toucheds`` are scratch, because
+    arrays made here would cost seconds of compiling.
     """
     curved = len(parent) - 1
     A, g, d = normal[part], right[part], diagonal[part]
@@ -52,7 +56,8 @@ def sweep(
         bright_sums[part],
         bright_histogram[part],
     )
-    y, slope, weight, chi2 = reals[part, 0], reals[part, 1], reals[part, 2], reals[part, 3]
+    y, slope, weight = reals[part, 0], reals[part, 1], reals[part, 2]
+    chi2, ordered = reals[part, 3], reals[part, 4]
     basis, active, place = bases[part], actives[part], places[part]
     row, at, cross = rows[part], ats[part], crosses[part]
     seen, slot, touched = seens[part], slots[part], toucheds[part]
@@ -101,7 +106,10 @@ def sweep(
             weight[points] = 1 / (e * e + soft * soft)
             active[points] = reference_state[k] == USED
         everything = points + 1 if has_reference else points
-        best, inform = judge(everything, y, slope, weight, active, chi2, cut)
+        if verdict == LOOK:
+            best, inform = look(everything, y, weight, active, chi2, ordered)
+        else:
+            best, inform = judge(everything, y, slope, weight, active, chi2, cut, verdict == FREE)
         star[k] = best
         information[k] = inform
         tally = sums[1 if held[k] else 0]

@@ -15,6 +15,7 @@ from obslab.jointfit.photometry.rejection import BINS, MEDIAN_CHI2, median
 
 Floats = NDArray[np.float64]
 
+_TAILS = 2.0  # variance over that by the median: a normal distribution has 1, Student's t with 5 degrees 1.5
 _MATRICES_MB = 64  # for the parts' own matrices; no fewer than two parts
 
 
@@ -61,7 +62,7 @@ class Passes:
         longest, many = points.longest, len(columns.powers) + 3
         self._seen = np.empty((self.parts, size), np.int64)
         self._scratch = (
-            np.empty((self.parts, 4, longest)), np.empty((self.parts, longest, many)),
+            np.empty((self.parts, 5, longest)), np.empty((self.parts, longest, many)),
             np.empty((self.parts, longest), np.bool_), np.empty((self.parts, longest), np.int64),
             np.empty((self.parts, many)), np.empty((self.parts, many), np.int64),
             np.empty((self.parts, size)), self._seen, *np.empty((2, self.parts, size), np.int64),
@@ -69,7 +70,7 @@ class Passes:
 
     def __call__(
         self, terms: Floats, *, soft_mag: float = 0.0, floor_mag: float = 0.0, cut: float = np.inf,
-        matrix: bool = False, gradient: bool = True,
+        verdict: int = kernels.FREE, matrix: bool = False, gradient: bool = True,
     ) -> Sums:  # fmt: skip
         p, c = self.points, self.columns
         for sums in (self._right, self._totals, self._histogram, self._bright):
@@ -83,7 +84,7 @@ class Passes:
             self.star, self.information, p.color, p.held,
             p.reference_value, p.reference_error, p.reference_state,
             c.zero, c.detector, c.illumination, c.color, self.basis.parent, self.basis.by_v, terms,
-            self.fluxes, soft_mag, floor_mag, cut, self.bright, matrix, gradient or matrix,
+            self.fluxes, soft_mag, floor_mag, cut, verdict, self.bright, matrix, gradient or matrix,
             self._matrix, self._right, self._diagonal, self._totals, self._histogram[0], self._histogram[1],
             self._bright, *self._scratch,
         )  # fmt: skip
@@ -101,16 +102,20 @@ class Passes:
         )
 
 
-def rough_floor(sums: Sums) -> float:
-    """Error floor (mag) that explains the median residual of bright points, outliers among them or not."""
+def rough_floor(sums: Sums, tails: float = 1.0) -> float:
+    """Error floor (mag) that makes ``tails`` times the variance that the median residual of bright points
+    says."""
     many, _, errors = sums.bright_sums.sum(0)
     if not many:
         return 0.0
-    return float(np.sqrt(max(0.0, sums.bright_median / MEDIAN_CHI2 - errors / many)))
+    return float(np.sqrt(max(0.0, tails * sums.bright_median / MEDIAN_CHI2 - errors / many)))
 
 
 def floor(sums: Sums) -> float:
-    """Error floor (mag) at which chi2 of the bright points is what it should be; 0 if it is without one."""
+    """Error floor (mag) at which chi2 of the bright points is what it should be; 0 if it is without one.
+
+    Not more than their median allows: a floor that outliers raised would keep them.
+    """
     many, residuals, errors = (column[sums.bright_sums[:, 0] > 0] for column in sums.bright_sums.T)
 
     def excess(square: float) -> float:
@@ -124,4 +129,4 @@ def floor(sums: Sums) -> float:
     for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return float(np.sqrt(high))
+    return min(float(np.sqrt(high)), rough_floor(sums, _TAILS))

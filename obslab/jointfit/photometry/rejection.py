@@ -11,7 +11,8 @@ A star is looked at whole, at the best value of the points that count:
 - the reference magnitude is a point like the others.
 
 This is repeated within the star until nothing changes. A star that lost all its points (two that disagree) is
-judged anew, with all of them, at the next pass.
+judged anew, with all of them, at the next pass. What still comes and goes after some passes stays out, or two
+halves of a star that exclude each other might take turns for ever.
 """
 
 from __future__ import annotations
@@ -65,14 +66,15 @@ def quantile(histogram: NDArray[np.float64], part: float) -> float:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def judge(
-    n: int, y: Any, slope: Any, weight: Any, active: Any, chi2: Any, cut: float
+    n: int, y: Any, slope: Any, weight: Any, active: Any, chi2: Any, cut: float, come_back: bool
 ) -> tuple[float, float]:  # pragma: no cover
     """Value of a star and its information, from the ``n`` points y = slope * value; ``active`` is updated.
 
     ``chi2`` becomes what the rule compares with the cut. An infinite cut judges nothing. Without information
-    the value is that of all points, and none is active.
+    the value is that of all points, and none is active. Without ``come_back`` nothing that was rejected
+    returns.
     """
-    alive = False
+    alive = not come_back
     for i in range(n):
         alive = alive or active[i]
     if not alive:
@@ -108,9 +110,32 @@ def judge(
             if active[i] and chi2[i] > cut and chi2[i] >= NEAR_WORST * worst:
                 active[i] = False
                 changed += 1
-            elif not active[i] and worst <= cut and chi2[i] < COME_BACK * cut:
+            elif come_back and not active[i] and worst <= cut and chi2[i] < COME_BACK * cut:
                 active[i] = True
                 changed += 1
         if not changed:
             break
+    return value, information
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def look(
+    n: int, y: Any, weight: Any, active: Any, chi2: Any, ordered: Any
+) -> tuple[float, float]:  # pragma: no cover
+    """The same from the median of the points, all of which are active then: up to half of them may be
+    wrong."""
+    information = 0.0
+    for i in range(n):
+        active[i] = True
+        information += weight[i]
+        j = i
+        while j > 0 and ordered[j - 1] > y[i]:
+            ordered[j] = ordered[j - 1]
+            j -= 1
+        ordered[j] = y[i]
+    value = (ordered[n // 2] + ordered[(n - 1) // 2]) / 2
+    for i in range(n):
+        r = y[i] - value
+        h = weight[i] / information
+        chi2[i] = weight[i] * r * r / (1 - h) if 1 - h > LEAST_FREE else 0.0
     return value, information

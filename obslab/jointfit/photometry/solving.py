@@ -28,6 +28,7 @@ SOFT_MAG = 0.1
 """Added to all errors at first: a bright variable star with an error of 1 mmag must not steer the start."""
 _SMALL_STEP = 0.02  # of all terms together, in units of their errors
 _FEW_CHANGES = 1e-5
+_FREE_TURNS = 8  # after which points only go, and cut and floor stay: then it must end
 _STEADY_CUT = 0.01
 _STEADY_FLOOR = 0.01
 _STEADY_MAG = 1e-5
@@ -57,11 +58,11 @@ def start(columns: Columns, gauge: Gauge, settings: Settings, run: Passes) -> St
     sums = run(state.terms, soft_mag=SOFT_MAG, matrix=True)
     reduced = _reduced(state, sums, columns, gauge)
     state.terms = reduced.solve(reduced.factor(columns), sums.right, state.terms)
-    sums = run(state.terms, floor_mag=state.floor_mag, gradient=False)
+    sums = run(state.terms, floor_mag=state.floor_mag, verdict=kernels.LOOK, gradient=False)
     if settings.floor_mag is None:
         state.floor_mag = passes.rough_floor(sums)
         if state.floor_mag:
-            sums = run(state.terms, floor_mag=state.floor_mag, gradient=False)
+            sums = run(state.terms, floor_mag=state.floor_mag, verdict=kernels.LOOK, gradient=False)
     state.cut = settings.clip**2 * sums.scale
     return state
 
@@ -72,19 +73,23 @@ def iterate(
     """Judge and solve by turns until converged; ``state`` is updated, and the stars of ``run`` are its."""
     begin = time.perf_counter()
     factor: Any = None
+    stale = True
     reduced: Reduced | None = None
     state.converged = False
-    for _ in range(settings.maximum_iterations):
-        sums = run(state.terms, floor_mag=state.floor_mag, cut=state.cut, matrix=factor is None)
-        if factor is None or reduced is None:
+    for turn in range(settings.maximum_iterations):
+        verdict = kernels.FREE if turn < _FREE_TURNS else kernels.STRICT
+        sums = run(state.terms, floor_mag=state.floor_mag, cut=state.cut, verdict=verdict, matrix=stale)
+        if stale or reduced is None:
             reduced = _reduced(state, sums, columns, gauge)
             factor = reduced.factor(columns)
         step = reduced.solve(factor, sums.right, state.terms)
         size = float(np.sqrt(np.maximum(step @ sums.right, 0.0)))
         state.terms = state.terms + step
         changed = sums.totals[:, kernels.CHANGED].sum() / max(1.0, sums.totals[:, kernels.POINTS].sum())
-        cut = settings.clip**2 * sums.scale
-        floor_mag = passes.floor(sums) if settings.floor_mag is None else state.floor_mag
+        cut, floor_mag = state.cut, state.floor_mag
+        if turn < _FREE_TURNS:
+            cut = settings.clip**2 * sums.scale
+            floor_mag = passes.floor(sums) if settings.floor_mag is None else floor_mag
         steady = abs(cut / state.cut - 1) < _STEADY_CUT
         steady = steady and abs(floor_mag - state.floor_mag) <= max(
             _STEADY_FLOOR * state.floor_mag, _STEADY_MAG
@@ -97,14 +102,15 @@ def iterate(
             progress(dict(record))
         if state.converged:
             break
-        if changed > _NEW_FACTOR or not steady:
-            factor = None
+        stale = changed > _NEW_FACTOR or not steady
         state.cut, state.floor_mag = cut, floor_mag
     if not state.converged:
         log.warning("photometry did not converge in %d iterations", settings.maximum_iterations)
-    if reduced is not None and factor is not None:
+    if reduced is not None:
         state.covariance = reduced.covariance(factor)
-    state.sums = run(state.terms, floor_mag=state.floor_mag, cut=state.cut, gradient=False)
+    state.sums = run(
+        state.terms, floor_mag=state.floor_mag, cut=state.cut, verdict=kernels.STRICT, gradient=False
+    )
 
 
 def freedom(sums: Sums, terms: int) -> int:

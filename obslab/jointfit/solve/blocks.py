@@ -14,7 +14,7 @@ from numba import njit
 BLOCK = 128
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def monomials(u: Any, v: Any, m: int, parent: Any, by_v: Any, phi: Any) -> None:  # pragma: no cover
     """phi[i, :m] = monomial i at the first m of (u, v)."""
     one = phi[0]
@@ -31,7 +31,7 @@ def monomials(u: Any, v: Any, m: int, parent: Any, by_v: Any, phi: Any) -> None:
                 target[n] = source[n] * u[n]
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def evaluate(phi: Any, c: Any, m: int, y0: Any, y1: Any) -> None:  # pragma: no cover
     """y0, y1 = the two polynomials c (2, terms) on the block; three terms a sweep save loads and stores."""
     terms = c.shape[1]
@@ -56,7 +56,7 @@ def evaluate(phi: Any, c: Any, m: int, y0: Any, y1: Any) -> None:  # pragma: no 
         i += 1
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def moments(phi: Any, z0: Any, z1: Any, m: int, g: Any) -> None:  # pragma: no cover
     """g[a, i] += sum over the block of z_a phi_i."""
     for i in range(g.shape[1]):

@@ -16,12 +16,14 @@ from obslab.errors import ObslabError
 from obslab.jointfit import pool
 from obslab.jointfit.solve.problem import Problem, State
 from obslab.jointfit.solve.residuals import parallax_factors
+from obslab.jointfit.solve.squares import mirror, subtract_square
 
 Floats = NDArray[np.float64]
 LARGEST = 12_000
 """Coefficients: the matrix takes 1.2 GB then."""
 BATCH = 256
-DENSE_PARTS = 4
+SMALL = 4000
+"""Up to so many coefficients the sum is made in four parts, each with a matrix of its own; above, in one."""
 
 
 class TooLargeError(ObslabError, MemoryError):
@@ -29,11 +31,16 @@ class TooLargeError(ObslabError, MemoryError):
 
 
 def reduced(
-    problem: Problem, state: State, active: Any, inverse: Floats, columns: tuple[Any, Any] | None = None
+    problem: Problem,
+    state: State,
+    place: tuple[Floats, Floats],
+    active: Any,
+    inverse: Floats,
+    columns: tuple[Any, Any] | None = None,
 ) -> Floats:
     """The reduced matrix over all coefficients and terms (frozen ones included), stars eliminated.
 
-    ``inverse`` (K, n, n) is that of each star's own matrix; ``columns``: index (N, J) and value (2, N, J) of the
+    ``place``: (u, v) with the displacements of the pixel terms; ``inverse`` (K, n, n) is that of each star's own matrix; ``columns``: index (N, J) and value (2, N, J) of the
     terms' derivatives.
     """
     p = problem
@@ -51,27 +58,29 @@ def reduced(
     stars = len(state.stars)
     ns = p.star_parameters
 
+    parts = 4 if size <= SMALL else 1
+
     def part(number: int, matrices: Floats) -> None:
         rows = np.empty((BATCH * ns, size))
-        direct = np.zeros((size, size))
-        begin, end = number * stars // DENSE_PARTS, (number + 1) * stars // DENSE_PARTS
+        begin, end = number * stars // parts, (number + 1) * stars // parts
         for a in range(begin, end, BATCH):
             b = min(a + BATCH, end)
             factors = _roots(inverse[a:b])
             _rows(
-                a, b, p.u, p.v, active, p.inner, p.outer, p.exposure, image_of, p.star_first, p.members, state.inner,
+                a, b, *place, active, p.inner, p.outer, p.exposure, image_of, p.star_first, p.members, state.inner,
                 state.outer, by_x, by_y, p.homography, state.stars, p.delta_yr, p.earth, p.radian, factors,
                 p.inner_basis.parent, p.inner_basis.by_v, p.outer_basis.parent, p.outer_basis.by_v,
-                index, value, direct, rows,
+                index, value, matrices[number], rows,
             )  # fmt: skip
-            used = rows[: (b - a) * ns]
-            matrices[number] -= used.T @ used
-        matrices[number] += direct
+            subtract_square(matrices[number], rows[: (b - a) * ns])
 
-    matrices = np.zeros((DENSE_PARTS, size, size))
+    matrices = np.zeros((parts, size, size))
     with pool.one_blas_thread():
-        pool.run(part, DENSE_PARTS, matrices)
-    return np.asarray(matrices.sum(0))
+        pool.run(part, parts, matrices)
+    for other in matrices[1:]:
+        matrices[0] += other
+    mirror(matrices[0])
+    return np.asarray(matrices[0])
 
 
 def _roots(inverse: Floats) -> Floats:
@@ -83,14 +92,14 @@ def _roots(inverse: Floats) -> Floats:
     return np.ascontiguousarray(root * scale[:, None, :])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _rows(
     begin: int, end: int, u: Any, v: Any, active: Any, inner_of: Any, outer_of: Any, exposure_of: Any, image_of: Any,
     star_first: Any, members: Any, inner: Any, outer: Any, outer_by_x: Any, outer_by_y: Any, homography: Any,
     stars: Any, delta_yr: Any, earth: Any, radian: float, factors: Any, parent: Any, by_v: Any, outer_parent: Any,
     outer_by_v: Any, column_index: Any, column_value: Any, direct: Any, rows: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """For stars begin:end: direct += sum J'WJ, rows = factor sum X'D'WJ."""
+    """For stars begin:end: direct += sum J'WJ (its lower triangle), rows = factor sum X'D'WJ."""
     terms, outer_terms = len(parent), len(outer_parent)
     inner_size = inner.shape[0] * 2 * terms
     extra_at = inner_size + outer.shape[0] * 2 * outer_terms
@@ -166,7 +175,8 @@ def _rows(
                 if ns == 5:
                     turned[2, j], turned[3, j], turned[4, j] = t * a0, t * a1, p * a0 + q * a1
                 for m in range(width):
-                    direct[where[j], where[m]] += z0 * j0[m] + z1 * j1[m]
+                    if where[m] <= where[j]:
+                        direct[where[j], where[m]] += z0 * j0[m] + z1 * j1[m]
             for r in range(ns):
                 row = rows[(k - begin) * ns + r]
                 for s in range(ns):

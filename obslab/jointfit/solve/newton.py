@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from obslab.errors import ObslabError
 from obslab.jointfit.solve.solver import Solver
 from obslab.jointfit.solve.stars import COME_BACK
 
+log = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
 MEDIAN_OF_TWO = 1.386
 """Median of chi2 with two degrees of freedom."""
-ABSORBED = 0.6
-"""A median below this share of that is what the stars' own freedom leaves; above it errors are too small."""
+LEAST_ABSORBED = 0.3
+"""Share of the measurements' chi2 that the fit leaves, at least: where nearly all of it is freedom, it tells little."""
 STEADY = 0.02
 """The cut moves only when it changes by more, so that verdicts settle."""
 SETTLED_AFTER = 4
 """Iterations after which nothing that was rejected comes back."""
 HALVINGS = 6
+SMALL = 0.01
+"""Of the tolerance: what the conjugate gradients of one step may leave."""
 WORSE = 1e-6
 
 
@@ -72,37 +79,26 @@ def minimise(
 
     ``cut`` is that of an earlier fit, for a warm start. -> iterations, cut.
     """
-    solver.linearise()
-    done: list[Iteration] = []
+    solver.weigh = True
+    solver.small_sigma = SMALL * control.tolerance_sigma
     solver.residuals(_suspect(cut))
-    best = np.inf
-    previous: tuple[Any, ...] | None = None
+    done: list[Iteration] = []
     for number in range(control.most):
         begin = time.perf_counter()
-        halvings = 0
-        while previous is not None and not solver.objective <= best * (1 + WORSE) + 1e-9:
-            halvings += 1
-            if halvings > HALVINGS:
-                raise DivergedError(
-                    f"the fit got worse along its own direction: chi2 {best:.6g} became {solver.objective:.6g} at "
-                    f"iteration {number}{' of stage ' + stage if stage else ''}; are the errors of the measurements "
-                    "positive and in pixels, and does the rough WCS hold?"
-                )
-            before, step, stars = previous
-            solver.state = before.moved(step, stars, 0.5**halvings)
-            solver.residuals(_suspect(cut))
         cut = _cut(solver, control, cut, number)
+        solver.linearise()
         solver.solve_stars(cut, COME_BACK if number < SETTLED_AFTER else 0.0)
         changed = solver.changed
-        settled = abs(changed) <= control.flicker * max(solver.used, 1)
-        best = solver.objective
-        solver.linearise()
+        settled = changed <= control.flicker * max(solver.used, 1)
         step, stars, sigma, products = solver.step()
-        if not np.isfinite(sigma) or not np.all(np.isfinite(step)):
-            raise DivergedError(f"the fit produced a step that is not a number at iteration {number}")
-        previous = (solver.state, step, stars)
-        solver.accept(step, stars)
-        solver.residuals(_suspect(cut))
+        if not (np.isfinite(solver.objective) and np.isfinite(sigma) and np.all(np.isfinite(step))):
+            raise DivergedError(
+                f"the fit has a chi2 of {solver.objective:.6g} and a step of {sigma:.3g} sigma at iteration {number}"
+                f"{' of stage ' + stage if stage else ''}; are all positions numbers and all errors positive?"
+            )
+        halvings = _descend(
+            solver, step, stars, cut, f"iteration {number}{' of stage ' + stage if stage else ''}"
+        )
         done.append(
             Iteration(
                 stage, number, solver.chi2, solver.degrees_of_freedom, solver.used,
@@ -112,15 +108,41 @@ def minimise(
         if progress is not None and progress(done[-1]) is False:
             raise CancelledError(f"the fit was cancelled at iteration {number}", iteration=number)
         if sigma < control.tolerance_sigma and settled and (number > 0 or cut > 0 or control.clip_sigma <= 0):
-            break
+            return done, cut
+    if done:
+        log.warning(
+            "the fit did not converge in %d iterations: its last step was %.3g sigma, and %d verdicts changed",
+            len(done), done[-1].step_sigma, done[-1].changed,
+        )  # fmt: skip
     return done, cut
 
 
+def _descend(solver: Solver, step: Floats, stars: Floats, cut: float, where: str) -> int:
+    """Move by the step, or half of it, or half of that, so that chi2 does not grow; -> how often it was halved."""
+    before, best = solver.state, solver.objective
+    for halvings in range(HALVINGS + 1):
+        solver.state = before.moved(step, stars, 0.5**halvings)
+        solver.residuals(_suspect(cut))
+        if solver.objective <= best * (1 + WORSE) + 1e-9:
+            return halvings
+    worse = solver.objective
+    solver.state = before
+    solver.residuals(_suspect(cut))
+    raise DivergedError(
+        f"the fit got worse along its own direction: chi2 {best:.6g} became {worse:.6g} at {where}; are the errors "
+        "of the measurements positive and in pixels, and does the rough WCS hold?"
+    )
+
+
 def _cut(solver: Solver, control: Control, cut: float, number: int) -> float:
-    """Above this chi2 is an outlier. It follows the median down while the fit improves; the first pass has none."""
+    """Above this chi2 is an outlier. It follows the median down while the fit improves; the first pass has none.
+
+    The median of what is left of chi2 tells how much too small the stated errors are, if they are.
+    """
     if control.clip_sigma <= 0 or (number == 0 and cut == 0):
         return 0.0
-    wanted = control.clip_sigma**2 * max(1.0, solver.median / MEDIAN_OF_TWO / ABSORBED)
+    left = max(solver.degrees_of_freedom / max(2 * solver.used, 1), LEAST_ABSORBED)
+    wanted = control.clip_sigma**2 * max(1.0, solver.median / (MEDIAN_OF_TWO * min(left, 1.0)))
     if cut and abs(wanted / cut - 1) <= STEADY:
         return cut
     solver.residuals(_suspect(wanted))

@@ -26,7 +26,7 @@ def gradient_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
     """
     five = star_parameters == 5
 
-    @njit(cache=True, fastmath=True, nogil=True)
+    @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
     def kernel(
         part: int, u: Any, v: Any, star: Any, first: Any, parts: Any, inner_of: Any, outer_of: Any, exposure_of: Any,
         inner: Any, outer: Any, outer_by_x: Any, outer_by_y: Any, projection: Any, stars: Any, step: Any,
@@ -80,7 +80,7 @@ def gradient_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
                     x1[n] = s1
                 moments(phi, x0, x1, m, inner_moments[i])
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 @lru_cache
@@ -92,7 +92,7 @@ def forward_kernel(star_parameters: int, anisotropic: bool, columns: bool) -> Ca
     """
     five = star_parameters == 5
 
-    @njit(cache=True, fastmath=True, nogil=True)
+    @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
     def kernel(
         part: int, u: Any, v: Any, active: Any, star: Any, first: Any, parts: Any, exposure_of: Any, change: Any,
         projection: Any, stars: Any, delta_yr: Any, earth: Any, radian: float, parent: Any, by_v: Any, extra: Any,
@@ -132,7 +132,7 @@ def forward_kernel(star_parameters: int, anisotropic: bool, columns: bool) -> Ca
                         total[k, 3] += t * g1
                         total[k, 4] += p * g0 + q * g1
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 @lru_cache
@@ -140,7 +140,7 @@ def backward_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
     """Moments with the inner basis of z = W (y - D settled), the stars having followed the change."""
     five = star_parameters == 5
 
-    @njit(cache=True, fastmath=True, nogil=True)
+    @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
     def kernel(
         part: int, u: Any, v: Any, active: Any, star: Any, first: Any, parts: Any, exposure_of: Any, projection: Any,
         stars: Any, settled: Any, delta_yr: Any, earth: Any, radian: float, moved: Any, parent: Any, by_v: Any,
@@ -181,25 +181,25 @@ def backward_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
                         kept[1, a + n] = z1[n]
                 moments(phi, z0, z1, m, image_moments[i])
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def fold(
     step: Any, inner_of: Any, outer_of: Any, jacobian: Any, seen: Any, inners: int, inner_terms: int,
     outer_terms: int, change: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """A step of all coefficients as one polynomial (2, inner terms) per image.
+    """A step of all coefficients as one polynomial ``change`` (B, 2, work terms), in the basis of the higher degree.
 
-    ``seen[c, k, j]``: monomial j of the outer basis, at inner mapping c, expanded in the inner basis.
+    ``seen[c, k, j]``: monomial j of the outer basis, at inner mapping c, expanded in that basis.
     """
     outer_at = inners * 2 * inner_terms
     for i in range(len(inner_of)):
         c = inner_of[i]
         o = c * 2 * inner_terms
         p = outer_at + outer_of[i] * 2 * outer_terms
-        for k in range(inner_terms):
-            a, b = step[o + k], step[o + inner_terms + k]
+        for k in range(seen.shape[1]):
+            a, b = (step[o + k], step[o + inner_terms + k]) if k < inner_terms else (0.0, 0.0)
             r0 = jacobian[i, 0, 0] * a + jacobian[i, 0, 1] * b
             r1 = jacobian[i, 1, 0] * a + jacobian[i, 1, 1] * b
             for j in range(outer_terms):
@@ -209,7 +209,7 @@ def fold(
             change[i, 1, k] = r1
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def unfold(
     image_moments: Any, inner_of: Any, outer_of: Any, jacobian: Any, seen: Any, inners: int, inner_terms: int,
     outer_terms: int, out: Any,
@@ -221,10 +221,11 @@ def unfold(
         c = inner_of[i]
         o = c * 2 * inner_terms
         p = outer_at + outer_of[i] * 2 * outer_terms
-        for k in range(inner_terms):
+        for k in range(seen.shape[1]):
             a, b = image_moments[i, 0, k], image_moments[i, 1, k]
-            out[o + k] += jacobian[i, 0, 0] * a + jacobian[i, 1, 0] * b
-            out[o + inner_terms + k] += jacobian[i, 0, 1] * a + jacobian[i, 1, 1] * b
+            if k < inner_terms:
+                out[o + k] += jacobian[i, 0, 0] * a + jacobian[i, 1, 0] * b
+                out[o + inner_terms + k] += jacobian[i, 0, 1] * a + jacobian[i, 1, 1] * b
             for j in range(outer_terms):
                 out[p + j] += seen[c, k, j] * a
                 out[p + outer_terms + j] += seen[c, k, j] * b

@@ -12,11 +12,13 @@ motion there per year and its parallax.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from obslab.errors import ObslabError
 from obslab.jointfit.polynomial import Basis
 
 Floats = NDArray[np.float64]
@@ -25,6 +27,10 @@ PARTS = 8
 
 POSITION, MOTION, PARALLAX = 1, 2, 4
 """Bits of ``star_free``: which parameters of a star may move."""
+
+
+class NotANumberError(ObslabError, ValueError):
+    """Positions or weights that the sums over all measurements cannot take."""
 
 
 @dataclass
@@ -64,6 +70,17 @@ class Problem:
         cuts = np.searchsorted(self.first, np.arange(PARTS + 1) * count // PARTS)
         cuts[0], cuts[-1] = 0, len(self.first) - 1
         self.part_first = cuts.astype(np.int64)
+        # One bad value would make a sum over all measurements NaN, and the kernels must not be asked about NaN.
+        for name in ("u", "v", "weight", "prior", "prior_at", "delta_yr", "earth", "homography"):
+            values = getattr(self, name)
+            if not np.isfinite(values.sum(dtype=np.float64)):
+                bad = np.argwhere(~np.isfinite(values))
+                where = f"first at {tuple(bad[0].tolist())}" if len(bad) else "by their sum"
+                raise NotANumberError(
+                    f"{len(bad):,} values of {name} are not finite, {where}; positions must be numbers and their "
+                    "errors positive: leave such measurements out",
+                    name=name, rows=bad,
+                )  # fmt: skip
 
     @property
     def star_parameters(self) -> int:
@@ -71,7 +88,28 @@ class Problem:
 
     @property
     def anisotropic(self) -> bool:
-        return self.weight.shape[0] == 3
+        return bool(self.weight.shape[0] == 3)
+
+    @property
+    def work_basis(self) -> Basis:
+        """Basis in which a change of an image's whole mapping is put down: of the higher of the two degrees."""
+        return self.inner_basis if self.inner_basis.degree >= self.outer_basis.degree else self.outer_basis
+
+    @cached_property
+    def axes(self) -> NDArray[np.int64]:
+        """(2, half): where the coefficients of xi, and of eta, stand in a vector over all of them."""
+        inners, terms = self.inner_free.shape
+        outers, outer_terms = self.outer_free.shape
+        inner = np.arange(inners)[:, None] * 2 * terms + np.arange(terms)
+        outer = inners * 2 * terms + np.arange(outers)[:, None] * 2 * outer_terms + np.arange(outer_terms)
+        first = np.concatenate([inner.ravel(), outer.ravel()])
+        step = np.concatenate([np.full(inner.size, terms), np.full(outer.size, outer_terms)])
+        return np.stack([first, first + step])
+
+    @property
+    def half_free(self) -> NDArray[np.bool_]:
+        """Which coefficients of one axis may move, in the order of ``axes``."""
+        return np.concatenate([self.inner_free.ravel(), self.outer_free.ravel()])
 
     @property
     def image_of(self) -> NDArray[np.int32]:

@@ -18,8 +18,10 @@ SUMS = {2: 5, 5: 19}
 """Sums over a star's measurements: for two parameters D'WD (3) and D'Wr (2)."""
 
 
-@njit(cache=True, fastmath=True, nogil=True, inline="always")
-def parallax_factors(x: float, y: float, earth: Any, radian: float) -> tuple[float, float]:  # pragma: no cover
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy", inline="always")
+def parallax_factors(
+    x: float, y: float, earth: Any, radian: float
+) -> tuple[float, float]:  # pragma: no cover
     """Shift in the common plane per unit of parallax of a star at (x, y), the Earth being at ``earth``.
 
     A star's direction s moves by minus the Earth's place times the parallax; the plane's (e.s, n.s) / p.s then by
@@ -30,7 +32,7 @@ def parallax_factors(x: float, y: float, earth: Any, radian: float) -> tuple[flo
     return -(earth[0] - a * earth[2]) * far, -(earth[1] - b * earth[2]) * far
 
 
-@njit(cache=True, fastmath=True, nogil=True, inline="always")
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy", inline="always")
 def add_two(sums: Any, w00: float, w01: float, w11: float, g0: float, g1: float) -> None:  # pragma: no cover
     """Add one measurement to a star's sums: information w about its place in the plane, D'Wr = g."""
     sums[0] += w00
@@ -40,7 +42,7 @@ def add_two(sums: Any, w00: float, w01: float, w11: float, g0: float, g1: float)
     sums[4] += g1
 
 
-@njit(cache=True, fastmath=True, nogil=True, inline="always")
+@njit(cache=True, fastmath=True, nogil=True, error_model="numpy", inline="always")
 def add_five(
     sums: Any, w00: float, w01: float, w11: float, g0: float, g1: float, t: float, p: float, q: float
 ) -> None:  # pragma: no cover
@@ -69,15 +71,20 @@ def add_five(
 
 @lru_cache
 def residual_kernel(star_parameters: int, anisotropic: bool, shifted: bool) -> Callable[..., None]:
-    """The kernel for stars of 2 or 5 parameters, errors round or not, with or without a shift of each measurement."""
+    """The kernel for stars of 2 or 5 parameters, errors round or not, with or without a shift of each measurement.
+
+    It fills ``residual`` (2, N), ``sums`` (parts, K, SUMS) and ``histogram`` (parts, BINS + 2) of chi2, whose last two
+    are number and chi2 of what is active; and marks a star suspect when a measurement's chi2 is above
+    ``suspect_above`` times its ``limit`` (K,), or one was rejected. One of ``skip``, a power of two, is in the histogram.
+    """
     five = star_parameters == 5
 
-    @njit(cache=True, fastmath=True, nogil=True)
+    @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
     def kernel(
         part: int, u: Any, v: Any, weight: Any, active: Any, star: Any, first: Any, parts: Any, inner_of: Any,
         outer_of: Any, exposure_of: Any, inner: Any, outer: Any, homography: Any, stars: Any, delta_yr: Any,
-        earth: Any, radian: float, shift: Any, suspect_above: float, parent: Any, by_v: Any, outer_parent: Any,
-        outer_by_v: Any, residual: Any, sums: Any, suspect: Any, histogram: Any,
+        earth: Any, radian: float, shift: Any, suspect_above: float, limit: Any, skip: int, parent: Any, by_v: Any,
+        outer_parent: Any, outer_by_v: Any, residual: Any, sums: Any, suspect: Any, histogram: Any,
     ) -> None:  # fmt: skip  # pragma: no cover
         phi = np.empty((len(parent), BLOCK))
         psi = np.empty((len(outer_parent), BLOCK))
@@ -145,14 +152,14 @@ def residual_kernel(star_parameters: int, anisotropic: bool, shifted: bool) -> C
                     if w > 0:
                         bins[BINS] += 1
                         bins[BINS + 1] += chi2
-                        if chi2 > suspect_above:
+                        if chi2 > suspect_above * limit[k]:
                             suspect[k] = 1
                     elif wxx[n] > 0:
                         suspect[k] = 1
-                    if (n & 15) == 0 and wxx[n] > 0:  # a sample is enough for the median
-                        bins[min(max(int(16 * np.log2(chi2 + 1e-3)) + 160, 0), BINS - 1)] += 1
+                    if (n & (skip - 1)) == 0 and wxx[n] > 0:  # a sample is enough for the median
+                        bins[int(min(max(16 * np.log2(chi2 + 1e-3) + 160, 0.0), BINS - 1.0))] += 1
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 def median_chi2(histogram: Any) -> float:

@@ -3,13 +3,15 @@
 The rule for outliers looks at a star as a whole, at its best place for the measurements that count:
 
 - one that counts is rejected when chi2 / (1 - h) is above the cut, h being its share in the star's place: what its
-  chi2 would be if it had not pulled the star; and only if that is at least half of the star's worst, since one gross
-  outlier makes good neighbours look bad;
+  chi2 would be if it had not pulled the star; and only if that is at least half of the star's worst, since one
+  gross outlier makes good neighbours look bad;
 - one that was rejected comes back when chi2 / (1 + h) is below 0.9 of the cut: the gap keeps it from flickering;
-- the reference star is judged like a measurement.
+- the reference star is judged like a measurement;
+- a star that lost everything is judged once more from the start in each early iteration: its mapping may have been
+  wrong when it was lost.
 
-This is repeated within the star until nothing changes. A star that lost everything stays lost. In late iterations
-nothing comes back any more, so that a verdict on the edge cannot go to and fro for ever.
+This is repeated within the star until nothing changes. In late iterations nothing comes back any more, so that a
+verdict on the edge cannot go to and fro for ever.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from obslab.jointfit.solve.matrices import add_prior, invert, prior_chi2
 from obslab.jointfit.solve.residuals import SUMS, add_five, add_two, parallax_factors
 
 ROUNDS = 8
@@ -28,132 +31,114 @@ RETURNS = 3
 """Rounds within a star in which rejected ones may come back; then only rejection, which comes to an end."""
 COME_BACK = 0.9
 NEAR_WORST = 0.5
+LEAST_LIMIT = 0.02
 REFERENCE_CUT = {2: 1.0, 5: 1.32}
 """chi2 of five degrees of freedom that is as rare as one of two at 5 sigma: 33 in place of 25."""
 
 
-@njit(cache=True, nogil=True)
-def _invert(matrix: Any, free: int, inverse: Any) -> None:  # pragma: no cover
-    """Inverse of a positive matrix over the free parameters, zero in the others and in those without information."""
-    n = len(matrix)
-    lower = np.zeros((n, n))
-    keep = np.zeros(n, np.uint8)
-    for j in range(n):
-        bit = 1 if j < 2 else (2 if j < 4 else 4)
-        if not free & bit or matrix[j, j] <= 0:
-            continue
-        pivot = matrix[j, j]
-        for c in range(j):
-            pivot -= lower[j, c] ** 2
-        if pivot <= 1e-10 * matrix[j, j]:
-            continue
-        keep[j] = 1
-        lower[j, j] = np.sqrt(pivot)
-        for i in range(j + 1, n):
-            s = matrix[i, j]
-            for c in range(j):
-                s -= lower[i, c] * lower[j, c]
-            lower[i, j] = s / lower[j, j]
-    for c in range(n):
-        for i in range(n):
-            inverse[i, c] = 0.0
-    column = np.empty(n)
-    for c in range(n):
-        if not keep[c]:
-            continue
-        for i in range(n):
-            s = 1.0 if i == c else 0.0
+@njit(cache=True, nogil=True, error_model="numpy")
+def equations(s: Any, matrix: Any, right: Any) -> None:  # pragma: no cover
+    """A star's matrix and right side out of its sums."""
+    matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1] = s[0], s[1], s[1], s[2]
+    right[0], right[1] = s[3], s[4]
+    if len(matrix) == 5:
+        matrix[0, 2], matrix[0, 3], matrix[1, 2], matrix[1, 3] = s[5], s[6], s[6], s[7]
+        matrix[2, 2], matrix[2, 3], matrix[3, 3] = s[8], s[9], s[10]
+        for i in range(5):
+            matrix[i, 4] = s[11 + i]
+        right[2], right[3], right[4] = s[16], s[17], s[18]
+        for i in range(5):
             for j in range(i):
-                s -= lower[i, j] * column[j] if keep[j] else 0.0
-            column[i] = s / lower[i, i] if keep[i] else 0.0
-        for i in range(n - 1, -1, -1):
-            s = column[i]
-            for j in range(i + 1, n):
-                s -= lower[j, i] * column[j] if keep[j] else 0.0
-            column[i] = s / lower[i, i] if keep[i] else 0.0
-        for i in range(n):
-            inverse[i, c] = column[i]
+                matrix[i, j] = matrix[j, i]
 
 
-@njit(cache=True, nogil=True)
-def _unpack(packed: Any, matrix: Any) -> None:  # pragma: no cover
-    """matrix += the symmetric one whose upper triangle, row by row, is ``packed``."""
-    n = len(matrix)
-    at = 0
-    for i in range(n):
-        for j in range(i, n):
-            matrix[i, j] += packed[at]
-            if j > i:
-                matrix[j, i] += packed[at]
-            at += 1
+@njit(cache=True, nogil=True, error_model="numpy")
+def spread_of(c: Any, t: float, p: float, q: float) -> tuple[float, float, float]:  # pragma: no cover
+    """Variances xi xi, xi eta, eta eta of a star's place after t years, parallax factors (p, q), by its inverse c."""
+    v00, v01, v11 = c[0, 0], c[0, 1], c[1, 1]
+    if len(c) == 5:
+        v00 += 2 * t * c[0, 2] + t * t * c[2, 2] + 2 * p * (c[0, 4] + t * c[2, 4]) + p * p * c[4, 4]
+        v11 += 2 * t * c[1, 3] + t * t * c[3, 3] + 2 * q * (c[1, 4] + t * c[3, 4]) + q * q * c[4, 4]
+        v01 += t * (c[0, 3] + c[1, 2]) + t * t * c[2, 3] + q * (c[0, 4] + t * c[2, 4])
+        v01 += p * (c[1, 4] + t * c[3, 4]) + p * q * c[4, 4]
+    return v00, v01, v11
 
 
 @lru_cache
 def star_kernel(star_parameters: int, anisotropic: bool) -> Callable[..., None]:
-    """The kernel that solves part ``part`` of all stars and judges those that are suspect."""
+    """The kernel that solves part ``part`` of all stars and judges those that are suspect.
+
+    ``limit`` (K,), if ``weigh``: of half the cut, at which chi2 of its measurements makes a star suspect. What a
+    measurement pulls its star by its share h takes from its chi2, so that the limit is 2 (1 - h), at most one.
+    ``report`` (parts, 4): references used, their chi2, measurements gained, chi2 gained.
+    """
     five = star_parameters == 5
     size = star_parameters
     width = SUMS[star_parameters]
     reference_cut = REFERENCE_CUT[star_parameters]
 
-    @njit(cache=True, nogil=True)
-    def equations(s: Any, prior: Any, on: int, at: Any, here: Any, matrix: Any, right: Any) -> None:  # pragma: no cover
-        for i in range(size):
-            for j in range(size):
-                matrix[i, j] = 0.0
-        matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1] = s[0], s[1], s[1], s[2]
-        right[0], right[1] = s[3], s[4]
-        if five:
-            matrix[0, 2], matrix[0, 3], matrix[1, 2], matrix[1, 3] = s[5], s[6], s[6], s[7]
-            matrix[2, 2], matrix[2, 3], matrix[3, 3] = s[8], s[9], s[10]
-            matrix[0, 4], matrix[1, 4], matrix[2, 4], matrix[3, 4], matrix[4, 4] = s[11], s[12], s[13], s[14], s[15]
-            right[2], right[3], right[4] = s[16], s[17], s[18]
-            for i in range(size):
-                for j in range(i):
-                    matrix[i, j] = matrix[j, i]
-        if on:
-            full = np.zeros((size, size))
-            _unpack(prior, full)
-            for i in range(size):
-                for j in range(size):
-                    matrix[i, j] += full[i, j]
-                    right[i] -= full[i, j] * (here[j] - at[j])
-
-    @njit(cache=True, nogil=True)
+    @njit(cache=True, nogil=True, error_model="numpy")
     def kernel(
         part: int, parts: int, sums: Any, prior: Any, prior_at: Any, reference_on: Any, star_free: Any, stars: Any,
         star_first: Any, members: Any, image_of: Any, exposure_of: Any, projection: Any, delta_yr: Any, earth: Any,
-        radian: float, residual: Any, weight: Any, active: Any, suspect: Any, cut: float, come_back: float, inverse: Any,
-        step: Any, report: Any,
+        radian: float, residual: Any, weight: Any, active: Any, suspect: Any, cut: float, come_back: float,
+        weigh: bool, limit: Any, inverse: Any, step: Any, report: Any,
     ) -> None:  # fmt: skip  # pragma: no cover
         count = len(stars)
         total = np.empty(width)
-        matrix = np.empty((size, size))
-        right = np.empty(size)
+        matrix, right = np.empty((size, size)), np.empty(size)
+        lower, keep = np.empty((size, size)), np.empty(size, np.uint8)
+        nowhere = np.zeros(size)
         used = 0.0
         chi2_reference = 0.0
-        changed = 0.0
-        chi2_changed = 0.0
+        gained = 0.0
+        chi2_gained = 0.0
         for k in range(part * count // parts, (part + 1) * count // parts):
             for j in range(width):
                 total[j] = 0.0
                 for p in range(len(sums)):
                     total[j] += sums[p, k, j]
-            rounds = ROUNDS if suspect[k] and cut > 0 else 1
-            for turn in range(rounds):
-                equations(total, prior[k], reference_on[k] == 1, prior_at[k], stars[k], matrix, right)
-                _invert(matrix, star_free[k], inverse[k])
+            look = suspect[k] > 0 and cut > 0
+            c = inverse[k]
+            for turn in range(ROUNDS):
+                equations(total, matrix, right)
+                if reference_on[k] == 1:
+                    add_prior(prior[k], prior_at[k], stars[k], matrix, right)
+                invert(matrix, star_free[k], lower, keep, c)
                 for i in range(size):
                     step[k, i] = 0.0
                     for j in range(size):
-                        step[k, i] += inverse[k, i, j] * right[j]
-                if rounds == 1 or turn == rounds - 1:
+                        step[k, i] += c[i, j] * right[j]
+                reference_test = 0.0
+                if cut > 0 and reference_on[k] > 0:
+                    chi2, share = prior_chi2(prior[k], prior_at[k], stars[k], step[k], c)
+                    rest = max(1 - share, 1e-3) if reference_on[k] == 1 else 1 + share
+                    reference_test = chi2 / rest / reference_cut
+                    look = look or reference_test > cut
+                most = 0.0
+                if not (look or (weigh and turn == 0)) or turn == ROUNDS - 1:
                     break
-                worst = 0.0
+                # First the worst, then the verdicts.
+                worst = reference_test if reference_on[k] == 1 else 0.0
+                lost = reference_on[k] != 1
                 flips = 0
-                alive = total[0] > 0 or reference_on[k] == 1
-                for stage in range(2):  # first the worst, then the verdicts
-                    bad = 0
+                for stage in range(2):
+                    if stage == 1:
+                        for j in range(width):
+                            total[j] = 0.0
+                        if reference_on[k] > 0:
+                            if (
+                                reference_on[k] == 1
+                                and reference_test > cut
+                                and reference_test >= NEAR_WORST * worst
+                            ):
+                                reference_on[k] = 2
+                                flips += 1
+                            elif reference_on[k] == 2 and come_back > 0 and turn < RETURNS:
+                                again = worst <= cut and reference_test < come_back * cut
+                                if (turn == 0) if lost else again:
+                                    reference_on[k] = 1
+                                    flips += 1
                     for at in range(star_first[k], star_first[k + 1]):
                         n = members[at]
                         w = np.float64(weight[0, n])
@@ -164,18 +149,13 @@ def star_kernel(star_parameters: int, anisotropic: bool) -> Callable[..., None]:
                         d00, d01 = projection[i, 0, 0], projection[i, 0, 1]
                         d10, d11 = projection[i, 1, 0], projection[i, 1, 1]
                         move0, move1 = step[k, 0], step[k, 1]
-                        c = inverse[k]
-                        v00, v01, v11 = c[0, 0], c[0, 1], c[1, 1]
-                        t, p, q = 0.0, 0.0, 0.0
+                        t, fx, fy = 0.0, 0.0, 0.0
                         if five:
                             t = delta_yr[e]
-                            p, q = parallax_factors(stars[k, 0], stars[k, 1], earth[e], radian)
-                            move0 += t * step[k, 2] + p * step[k, 4]
-                            move1 += t * step[k, 3] + q * step[k, 4]
-                            v00 += 2 * t * c[0, 2] + t * t * c[2, 2] + 2 * p * (c[0, 4] + t * c[2, 4]) + p * p * c[4, 4]
-                            v11 += 2 * t * c[1, 3] + t * t * c[3, 3] + 2 * q * (c[1, 4] + t * c[3, 4]) + q * q * c[4, 4]
-                            v01 += t * (c[0, 3] + c[1, 2]) + t * t * c[2, 3] + q * (c[0, 4] + t * c[2, 4])
-                            v01 += p * (c[1, 4] + t * c[3, 4]) + p * q * c[4, 4]
+                            fx, fy = parallax_factors(stars[k, 0], stars[k, 1], earth[e], radian)
+                            move0 += t * step[k, 2] + fx * step[k, 4]
+                            move1 += t * step[k, 3] + fy * step[k, 4]
+                        v00, v01, v11 = spread_of(c, t, fx, fy)
                         r0 = residual[0, n] - d00 * move0 - d01 * move1
                         r1 = residual[1, n] - d10 * move0 - d11 * move1
                         w01, w11 = 0.0, w
@@ -187,76 +167,54 @@ def star_kernel(star_parameters: int, anisotropic: bool) -> Callable[..., None]:
                         i11 = d01 * (w * d01 + w01 * d11) + d11 * (w01 * d01 + w11 * d11)
                         share = 0.5 * (i00 * v00 + 2 * i01 * v01 + i11 * v11)
                         counts = active[0, n] > 0
-                        if counts:
-                            test = chi2 / max(1 - share, 1e-3)
-                        else:
-                            test = chi2 / (1 + share)
+                        test = chi2 / max(1 - share, 1e-3) if counts else chi2 / (1 + share)
                         if stage == 0:
-                            if counts and test > worst:
-                                worst = test
+                            if counts:
+                                lost = False
+                                worst = max(worst, test)
+                                most = max(most, share)
                             continue
                         sign = 0.0
                         if counts and test > cut and test >= NEAR_WORST * worst:
                             sign = -1.0
-                            bad += 1
-                        elif not counts and turn < RETURNS and worst <= cut and test < come_back * cut and alive:
-                            sign = 1.0
-                        if sign == 0.0:
-                            continue
-                        flips += 1
-                        active[0, n] = weight[0, n] if sign > 0 else 0
+                        elif not counts and come_back > 0 and turn < RETURNS:
+                            again = worst <= cut and test < come_back * cut
+                            if (turn == 0) if lost else again:
+                                sign = 1.0
                         f0 = w * residual[0, n] + w01 * residual[1, n]
                         f1 = w01 * residual[0, n] + w11 * residual[1, n]
-                        g0, g1 = d00 * f0 + d10 * f1, d01 * f0 + d11 * f1
-                        chi2_changed += sign * (residual[0, n] * f0 + residual[1, n] * f1)
-                        changed += sign
-                        if anisotropic:
-                            active[1, n] = weight[1, n] if sign > 0 else 0
-                            active[2, n] = weight[2, n] if sign > 0 else 0
-                        if five:
-                            add_five(
-                                total, sign * i00, sign * i01, sign * i11, sign * g0, sign * g1, t, p, q
-                            )
-                        else:
-                            add_two(total, sign * i00, sign * i01, sign * i11, sign * g0, sign * g1)
-                    if reference_on[k] > 0:
-                        chi2, share = 0.0, 0.0
-                        full = np.zeros((size, size))
-                        _unpack(prior[k], full)
-                        for i in range(size):
-                            for j in range(size):
-                                here = stars[k, i] + step[k, i] - prior_at[k, i]
-                                there = stars[k, j] + step[k, j] - prior_at[k, j]
-                                chi2 += here * full[i, j] * there
-                                share += full[i, j] * inverse[k, j, i]
-                        share /= size
-                        counts = reference_on[k] == 1
-                        test = chi2 / max(1 - share, 1e-3) if counts else chi2 / (1 + share)
-                        test /= reference_cut
-                        if stage == 0:
-                            if counts and test > worst:
-                                worst = test
-                        elif counts and test > cut and test >= NEAR_WORST * worst:
-                            reference_on[k] = 2
+                        if sign != 0.0:
                             flips += 1
-                        elif not counts and turn < RETURNS and worst <= cut and test < come_back * cut:
-                            reference_on[k] = 1
-                            flips += 1
+                            active[0, n] = weight[0, n] if sign > 0 else 0
+                            if anisotropic:
+                                active[1, n] = weight[1, n] if sign > 0 else 0
+                                active[2, n] = weight[2, n] if sign > 0 else 0
+                            gained += sign
+                            chi2_gained += sign * (residual[0, n] * f0 + residual[1, n] * f1)
+                        if (
+                            active[0, n] > 0
+                        ):  # summed anew: a difference would leave rounding where nothing is left
+                            g0, g1 = d00 * f0 + d10 * f1, d01 * f0 + d11 * f1
+                            if five:
+                                add_five(total, i00, i01, i11, g0, g1, t, fx, fy)
+                            else:
+                                add_two(total, i00, i01, i11, g0, g1)
+                    if stage == 0:
+                        if weigh and turn == 0:
+                            limit[k] = min(1.0, max(2 * (1 - most), LEAST_LIMIT))
+                        if not look:
+                            break
                 if flips == 0:
                     break
             if reference_on[k] == 1:
                 used += 1
-                full = np.zeros((size, size))
-                _unpack(prior[k], full)
-                for i in range(size):
-                    for j in range(size):
-                        chi2_reference += (stars[k, i] - prior_at[k, i]) * full[i, j] * (stars[k, j] - prior_at[k, j])
+                chi2_reference += prior_chi2(prior[k], prior_at[k], stars[k], nowhere, c)[0]
         report[part, 0] = used
         report[part, 1] = chi2_reference
-        report[part, 2] = changed
-        report[part, 3] = chi2_changed
+        report[part, 2] = gained
+        report[part, 3] = chi2_gained
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel
 
 
 @lru_cache
@@ -264,7 +222,7 @@ def settle_kernel(star_parameters: int) -> Callable[..., None]:
     """The kernel for a star's answer to a change of the mappings: inverse times the sums of all parts."""
     size = star_parameters
 
-    @njit(cache=True, nogil=True)
+    @njit(cache=True, nogil=True, error_model="numpy")
     def kernel(part: int, parts: int, sums: Any, inverse: Any, moved: Any) -> None:  # pragma: no cover
         count = len(moved)
         right = np.empty(size)
@@ -279,4 +237,4 @@ def settle_kernel(star_parameters: int) -> Callable[..., None]:
                     s += inverse[k, i, j] * right[j]
                 moved[k, i] = s
 
-    return kernel  # type: ignore[no-any-return]
+    return kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ class TermSet:
         self.terms = problem.terms
         self.count = sum(len(term.names) for term in self.terms)
         starts = np.cumsum([0] + [len(term.names) for term in self.terms])
-        self.parts = [slice(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        self.parts = [slice(a, b) for a, b in pairwise(starts)]
         self.free = np.concatenate([np.zeros(0, bool)] + [np.asarray(term.free, bool) for term in self.terms])
         self.index = np.zeros((len(problem.u), 0), np.int64)
         self.value = np.zeros((2, len(problem.u), 0))
@@ -58,10 +59,7 @@ class TermSet:
         indices, values = [], []
         for term, part in zip(self.terms, self.parts, strict=True):
             index, value = term.derivatives(solver.state.extra[part])
-            if term.where == "pixel":
-                value = _through_mapping(solver, value)
-            else:
-                value = -value
+            value = _through_mapping(solver, value) if term.where == "pixel" else -value
             indices.append(index + part.start)
             values.append(value)
         self.index = np.concatenate(indices, 1)
@@ -97,7 +95,7 @@ def _through_mapping(solver: Solver, value: Floats) -> Floats:
         phi = p.inner_basis(solver.u[run], solver.v[run])
         q = phi @ s.inner[p.inner[i]].T
         psi = p.outer_basis(q[:, 0], q[:, 1])
-        outer_x, outer_y = psi @ solver.by_x[p.outer[i]].T, psi @ solver.by_y[p.outer[i]].T
+        outer_x, outer_y = psi @ solver.linear.by_x[p.outer[i]].T, psi @ solver.linear.by_y[p.outer[i]].T
         inner_u, inner_v = phi @ by_u[p.inner[i]].T, phi @ by_v[p.inner[i]].T
         to_u = outer_x * inner_u[:, :1] + outer_y * inner_u[:, 1:]
         to_v = outer_x * inner_v[:, :1] + outer_y * inner_v[:, 1:]

@@ -51,6 +51,11 @@ class Turbulence:
         return d_xi, d_eta
 
     @property
+    def kernels(self) -> dict[int, VonKarman]:
+        """The hyperparameters of each field."""
+        return {number: field.kernel for number, field in self.fields.items()}
+
+    @property
     def table(self) -> xr.Dataset:
         """TURBULENCE: a row for each field."""
         numbers = sorted(self.fields)
@@ -78,13 +83,15 @@ def fit_fields(
     error: Floats,
     *,
     hyper: Mapping[int, VonKarman] | None = None,
+    start: Turbulence | None = None,
     curl: float = 0.5,
     tolerance: float = 1e-3,
 ) -> Turbulence:
     """``fit_field`` for each exposure of rows (n,): the same result on any number of threads.
 
-    ``hyper`` holds the hyperparameters of some exposures, such as those of an earlier round; the others' are
-    estimated. An exposure with too few stars is left without a field, and ``without`` says so.
+    ``hyper`` holds the hyperparameters of some exposures, such as the ``kernels`` of an earlier round; those
+    of the others are estimated. ``start`` is an earlier round, from which fewer iterations lead. An exposure
+    with too few stars is left without a field, and ``without`` says so.
     """
     positions, residual, error = checked(positions, residual, error)
     exposure = np.asarray(exposure)
@@ -93,7 +100,7 @@ def fit_fields(
             f"exposure has shape {exposure.shape}, wanted ({len(positions)},)", name="exposure"
         )
     shares = list(_rows_of(exposure))
-    known = hyper or {}
+    known, before = hyper or {}, start.fields if start else {}
     fields: dict[int, TurbulenceField] = {}
     without: dict[int, str] = {}
 
@@ -101,7 +108,7 @@ def fit_fields(
         number, rows = shares[part]
         share = positions[rows], residual[rows], error[rows]
         try:
-            fields[number] = field_of(*share, known.get(number), curl, tolerance)
+            fields[number] = field_of(*share, known.get(number), before.get(number), curl, tolerance)
         except FewStarsError as few:
             without[number] = few.message
 
@@ -111,6 +118,8 @@ def fit_fields(
 
 
 def _rows_of(exposure: NDArray[np.integer]) -> list[tuple[int, NDArray[np.int64]]]:
+    if not len(exposure):
+        return []
     order = np.argsort(exposure, kind="stable")
     numbers, first = np.unique(exposure[order], return_index=True)
     return [(int(number), rows) for number, rows in zip(numbers, np.split(order, first[1:]), strict=True)]
