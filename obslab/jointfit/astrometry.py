@@ -109,7 +109,7 @@ def fit(
     associated = time.perf_counter()
     degrees = {"device_degree": device_degree, "exposure_degree": exposure_degree, "degree": degree}
     plan = _layout(measured, exposures, association, model, projector, reference, held, degrees)
-    association, found = without_troubles(measured, exposures, association, plan, on_trouble)
+    association, found = without_troubles(measured, exposures, association, plan, on_trouble, select)
     notes += [f"left out: {t.sentence}" for t in found]
     if found or association.excluded_exposures:
         held = _still_there(held, measured, association, notes)

@@ -49,6 +49,7 @@ def run(kernel: Callable[..., Any], parts: int, *arguments: Any) -> None:
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """BLAS with one thread: its idle ones spin and take the cores from our own."""
+    import scipy.linalg  # noqa: F401  brings a BLAS of its own, which a limit set before would not reach
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):

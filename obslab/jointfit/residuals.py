@@ -26,7 +26,8 @@ def residuals(result: FitResult) -> xr.Dataset:
     count = m.sizes["measured"]
     image = m.image.values
     exposure = p.exposure[image]
-    place = _mapped(result)
+    with np.errstate(invalid="ignore"):  # positions that are not finite are there, too
+        place = _mapped(result)
     identity = result.choices.projector == "identity"
     to_mas = p.unit if identity else p.unit / MAS
     residual = np.full((2, count), np.nan)

@@ -7,7 +7,7 @@ from jointfit.small_problems import UNIT, small
 from obslab.jointfit.projection import MAS
 from obslab.jointfit.solve import precondition, shared
 from obslab.jointfit.solve.blockwise import BlockFactor
-from obslab.jointfit.solve.newton import Control, minimise
+from obslab.jointfit.solve.newton import Control, DivergedError, minimise
 from obslab.jointfit.solve.shared import SharedFactor
 from obslab.jointfit.solve.solver import Solver
 from obslab.jointfit.solve.squares import mirror, subtract_square
@@ -42,7 +42,7 @@ def test_the_shared_factor_is_nearly_the_inverse_of_the_reduced_matrix(options):
     factor = SharedFactor(solver.problem, solver.linear.seen, solver.active, solver.inverse)
     values = _seen_by(factor, solver)
     # Parallaxes are left out of it, and the cross terms of the reference's errors.
-    assert values.min() > 0.3 and values.max() < 2.0
+    assert values.min() > 0.1 and values.max() < 2.0
     assert factor.ridge == shared.RIDGES[0]
 
 
@@ -109,16 +109,20 @@ def test_unusual_problems_converge_and_fit_to_their_errors(options):
     assert abs(solver.chi2 / solver.degrees_of_freedom - 1) < 4 * spread
 
 
-def test_a_matrix_that_is_not_positive_gets_a_ridge_and_the_fit_goes_on():
-    s = small(stars=60)
-    s.problem.inner_free[:] = True
-    s.problem.outer_free[:] = True  # nothing held: what detectors gain exposures can lose
-    s.problem.reference_on[:] = 0  # and no reference
-    solver = Solver(s.problem, s.start)
+def test_what_nothing_holds_is_refused_unless_a_gauge_holds_it():
+    held = small(stars=60, gauge=0.5)
+    held.problem.outer_free[:] = True  # what detectors gain exposures can lose
+    solver = Solver(held.problem, held.start)
     minimise(solver, NO_CLIP)
-    expected = 2 * len(s.problem.u) - 2 * len(s.start.stars)
-    assert solver.chi2_measured < 1.3 * expected
-    assert np.abs(solver.state.inner - s.start.inner).max() < 0.01
+    solver.residuals()
+    solver.solve_stars()
+    assert solver.chi2 / solver.degrees_of_freedom == pytest.approx(1, abs=0.2)
+    assert np.abs(solver.state.inner - held.start.inner).max() * UNIT * 3600 < 5  # arcsec
+    loose = small(stars=60)
+    loose.problem.outer_free[:] = True
+    loose.problem.reference_on[:] = 0
+    with pytest.raises(DivergedError, match="do the data determine every mapping"):
+        minimise(Solver(loose.problem, loose.start), NO_CLIP)
 
 
 def test_a_mapping_without_measurements_stays_where_it_is(monkeypatch):

@@ -1,4 +1,4 @@
-"""A FITS file of one table, written as bytes: 1,080 of them take 0.2 s, by astropy 9 s."""
+"""A FITS file of one table, written as bytes: 1,080 of them take 0.5 s of CPU, by astropy 14 s."""
 
 from __future__ import annotations
 

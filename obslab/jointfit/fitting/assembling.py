@@ -137,7 +137,7 @@ def assemble(
     plane = homography(association.frames, association.frame) * scale[None, :] / scale[:, None]
     mjd = exposures.mjd.values
     directions = earth(mjd) @ association.frame.T if size == 5 else np.zeros((len(mjd), 3))
-    held_gauge = _gauge(choices, reference, layout, unit, notes) if not identity else None
+    held_gauge = _gauge(choices, reference, layout, mas, notes)
     points = _points(measured, exposures, rows, exposure, image, x, y, half, unit, color)
     terms = tuple(term.bind(points) for term in choices.terms)
     first = np.concatenate([[0], np.cumsum(np.bincount(image, minlength=images))]).astype(np.int64)
@@ -218,9 +218,13 @@ def _spans(when: Floats, star: Any, count: int) -> tuple[Floats, NDArray[np.int6
 
 
 def _gauge(
-    choices: Choices, reference: xr.Dataset | None, layout: Layout, unit: float, notes: list[str]
+    choices: Choices, reference: xr.Dataset | None, layout: Layout, mas: float, notes: list[str]
 ) -> Floats | None:
-    """Weak information on the outer mappings where the reference does not hold them, and the word about it."""
+    """Weak information on the outer mappings where the reference does not hold them, and the word about it.
+
+    ``mas``: milliarcseconds of a plane unit. Without any, images that few stars join with the held one would shrink to
+    a point, where chi2 is zero.
+    """
     width = choices.gauge_arcsec
     if width is None:
         error = choices.reference_error_mas
@@ -230,11 +234,14 @@ def _gauge(
             return None
         width = GAUGE_ARCSEC
         what = "there is no reference" if reference is None else f'its typical error is {(error or 0) / 1e3:.2g}"'
+    if choices.projector != "identity" and choices.gauge_arcsec is None:
         notes.append(
             f'the reference leaves low-order distortions to the gauge ({what}): mappings are held to the rough WCS '
             f'within {width:g}" at the edge'
         )
-    information = 1 / (width / 3600 / unit) ** 2
+    if not width > 0:
+        raise FitError(f"gauge_arcsec is {width}, wanted a width above zero", gauge_arcsec=width)
+    information = (mas / (width * 1e3)) ** 2
     inner = np.zeros((len(layout.inner_names), len(basis(layout.inner_degree))))
     outer = np.full((len(layout.outer_names), len(basis(layout.outer_degree))), information)
     if layout.model == "simple" or reference is None:

@@ -45,13 +45,16 @@ class Covariances:
         return np.where(self.unused, 0, _inverse(wider)).astype(np.float32)
 
 
-def fit_floor(solver: Solver, variance: Floats, group: NDArray[np.int64], groups: int) -> Floats:
-    """The floor of each group in plane units; ``variance`` (N,): as stated, without a floor."""
+def fit_floor(
+    solver: Solver, variance: Floats, group: NDArray[np.int64], groups: int, parameters: int
+) -> Floats:
+    """The floor of each group in plane units; ``variance`` (N,): as stated, without a floor; ``parameters`` of mappings
+    and terms take their part of the scatter as the stars do."""
     p = solver.problem
     weight = solver.active[[0, -1]].astype(float).mean(0)
     used = weight > 0
     of_star = np.einsum("kii->ki", solver.inverse)[:, :2].mean(1)
-    share = np.minimum(weight * of_star[p.star], 0.95)
+    share = np.minimum(weight * of_star[p.star] + parameters / (2 * max(int(used.sum()), 1)), 0.95)
     square = (solver.residual[0] ** 2 + solver.residual[1] ** 2) / 2 / (1 - share)
 
     def of(rows: NDArray[np.bool_]) -> float:

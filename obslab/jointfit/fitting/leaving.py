@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 def without_troubles(
-    measured: xr.Dataset, exposures: xr.Dataset, association: Association, plan: Layout, on_trouble: str
+    measured: xr.Dataset, exposures: xr.Dataset, association: Association, plan: Layout, on_trouble: str, select: Any = None
 ) -> tuple[Association, list[connections.Trouble]]:
-    """Refuse, or leave out, what the data do not determine."""
+    """Refuse, or leave out, what the data do not determine; what the user did not ``select`` at all is left out."""
     exposure = np.searchsorted(exposures.exposure.values, measured.exposure.values).astype(np.int32)
     every: list[connections.Trouble] = []
     while True:  # what leaves may leave others alone
@@ -39,13 +39,18 @@ def without_troubles(
         if not found:
             break
         if on_trouble == "raise":
-            connections.refuse(found)
+            connections.refuse([t for t in found if select is None or _touched(measured, t, select)])
         every += found
         out = np.isin(measured.image.values, [i for t in found for i in t.images])
         association = _without(association, out)
     for trouble in every:
         log.warning("left out of the fit: %s", trouble.sentence)
     return association, every
+
+
+def _touched(measured: xr.Dataset, trouble: connections.Trouble, select: Any) -> bool:
+    """Whether a user's selection has any measurement of what is in trouble."""
+    return bool(np.any(np.asarray(select) & np.isin(measured.image.values, trouble.images)))
 
 
 def nothing_to_fit(association: Association, found: list[connections.Trouble]) -> FitError:

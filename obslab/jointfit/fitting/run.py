@@ -90,7 +90,7 @@ def run(
             outcome.descend(control, "+".join(sorted(names)), progress)
         if fit_floor is not None:
             _fit_floors(assembled, outcome, control, fit_floor, back and back[0], progress)
-        if shrinkage:
+        if shrinkage and assembled.problem.gauge is None:  # what a gauge holds has no errors to be compared with
             # Held-out stars judge the mappings as they are; what follows is only nearer to the truth.
             outcome.shrunk = shrink(solver)
         outcome.seconds["fit"] = time.perf_counter() - begin
@@ -181,7 +181,8 @@ def _fit_floors(
     floor = np.zeros(groups)
     for _ in range(FLOOR_ROUNDS):
         before = floor
-        floor = floors.fit_floor(solver, stated.variance, group, groups) * assembled.mas
+        floor = floors.fit_floor(solver, stated.variance, group, groups, int(outcome.fitted.sum()))
+        floor = floor * assembled.mas
         source[:] = stated.weights((floor[group] / assembled.mas) ** 2)
         if p.weight is not source:
             p.weight[:] = np.where(p.weight != 0, source, 0)

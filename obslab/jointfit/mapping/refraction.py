@@ -57,7 +57,7 @@ class Refraction:
     def strength(self, airmass: Floats) -> Floats:
         """tan z, or one for a constant k_b."""
         if self.constant:
-            return np.where(np.isfinite(airmass), 1.0, 1.0)
+            return np.ones_like(airmass)
         with np.errstate(invalid="ignore"):
             return np.sqrt(airmass**2 - 1)
 

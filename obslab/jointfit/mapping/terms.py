@@ -1,7 +1,7 @@
 """Terms: displacements with few parameters beside the polynomials.
 
-A new term is a small class with ``value`` and ``derivatives``; ``bind`` gives it the measurements once. Put it in
-``KINDS`` with an example and it is checked against finite differences with the others.
+A new term is a small class with ``bind``, which gives it the measurements once and makes it a Bound, with ``value``
+and ``derivatives``. Put an example into ``kinds.KINDS`` and its derivatives are checked with those of the others.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class TermError(ObslabError, ValueError):
 
 @dataclass(frozen=True)
 class Points:
-    """Measurements as terms see them, all (N,). ``unit``: degrees of a plane unit; ``half`` (N, 2): pixels of u, v = 1."""
+    """Measurements as terms see them, (N,) where nothing else is said. ``unit``: degrees of a plane unit."""
 
     x: Floats
     y: Floats
-    half: Floats
+    half: Floats  # (N, 2): pixels of u, v = 1
     exposure: Ints  # position in the exposure table
     detector: Ints  # position in ``detectors``
     detectors: tuple[int, ...]
@@ -51,7 +51,7 @@ class Bound(Protocol):
     free: NDArray[np.bool_]
 
     def value(self, parameters: Floats) -> Floats:
-        """Displacement (2, N)."""
+        """Displacement (2, N) at these parameters, one for each name."""
 
     def derivatives(self, parameters: Floats) -> tuple[Ints, Floats]:
         """Which parameters each measurement feels, (N, J), and by how much, (2, N, J)."""

@@ -45,7 +45,7 @@ def sweep(
     Points are mag = star + term + noise, or with ``fluxes`` flux = star * 10**(-0.4 term) + noise. ``soft``
     is added in quadrature to the errors of magnitudes, which makes all stars count alike before it is known
     which are wrong. Each pair of terms adds to ``normal`` in one of its two places. ``normal`` to
-    ``bright_sums`` come in as zeros and ``seens`` as -1; ``reals`` to ``toucheds`` are scratch, because
+    ``bright_sums`` and ``seens`` come in as zeros; ``reals`` to ``toucheds`` are scratch, because
     arrays made here would cost seconds of compiling.
     """
     curved = len(parent) - 1
@@ -183,8 +183,8 @@ def sweep(
                 for b in range(a, many):
                     line[at[b]] += f * row[b]
                 d[j] += f * row[a]
-                if seen[j] != k:
-                    seen[j] = k
+                if seen[j] != k + 1:
+                    seen[j] = k + 1
                     slot[j] = touches
                     cross[touches] = 0.0
                     touched[touches] = j

@@ -63,9 +63,9 @@ class Passes:
         self._seen = np.empty((self.parts, size), np.int64)
         self._scratch = (
             np.empty((self.parts, 5, longest)), np.empty((self.parts, longest, many)),
-            np.empty((self.parts, longest), np.bool_), np.empty((self.parts, longest), np.int64),
-            np.empty((self.parts, many)), np.empty((self.parts, many), np.int64),
-            np.empty((self.parts, size)), self._seen, *np.empty((2, self.parts, size), np.int64),
+            np.empty((self.parts, longest), np.bool_), np.empty((self.parts, longest), np.uint64),
+            np.empty((self.parts, many)), np.empty((self.parts, many), np.uint64),
+            np.empty((self.parts, size)), self._seen, *np.empty((2, self.parts, size), np.uint64),
         )  # fmt: skip
 
     def __call__(
@@ -77,7 +77,7 @@ class Passes:
             sums[:] = 0
         if matrix:
             self._matrix[:] = self._diagonal[:] = 0
-            self._seen[:] = -1
+            self._seen[:] = 0
         pool.run(
             kernels.sweep, self.parts, self.bounds, p.first,
             p.image, p.fx, p.fy, p.value, p.error, p.state,

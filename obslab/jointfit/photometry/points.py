@@ -85,7 +85,7 @@ def make_points(
     allowed = np.empty(0, bool) if selected is None else selected
     first, members, star, band = _entries(measured, association, bands, exposure)
     n = len(members)
-    image, fx, fy = np.empty(n, np.int32), np.empty(n), np.empty(n)
+    image, fx, fy = np.empty(n, np.uint32), np.empty(n), np.empty(n)
     value, error, state = np.empty(n), np.empty(n, np.float32), np.empty(n, np.int8)
     bad = np.zeros(PARTS, np.int64)
     basis = polynomial.basis(polynomial.degree_of(plane.coefficients.shape[-1]))

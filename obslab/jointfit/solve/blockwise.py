@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from obslab.jointfit import pool
 from obslab.jointfit.solve.blocks import BLOCK, monomials
 from obslab.jointfit.solve.problem import PARTS, Problem
+from obslab.jointfit.solve.squares import scales
 
 Floats = NDArray[np.float64]
 RIDGE = 1e-9
@@ -70,7 +71,7 @@ def _inverses(blocks: Floats, free: NDArray[np.bool_], gauge: Floats) -> Floats:
         at = np.flatnonzero(free[n])
         if len(at):
             part = block[np.ix_(at, at)] + np.diag(gauge[n][at])
-            norm = np.sqrt(np.maximum(np.diag(part), 1e-300))
+            norm = scales(np.diag(part))
             scaled = part / norm[:, None] / norm + RIDGE * np.eye(len(at))
             out[n][np.ix_(at, at)] = np.linalg.inv(scaled) / norm[:, None] / norm
     return out

@@ -96,9 +96,17 @@ def minimise(
                 f"the fit has a chi2 of {solver.objective:.6g} and a step of {sigma:.3g} sigma at iteration {number}"
                 f"{' of stage ' + stage if stage else ''}; are all positions numbers and all errors positive?"
             )
-        halvings = _descend(
-            solver, step, stars, cut, f"iteration {number}{' of stage ' + stage if stage else ''}"
-        )
+        where = f"iteration {number}{' of stage ' + stage if stage else ''}"
+        try:
+            halvings = _descend(solver, step, stars, cut, where)
+        except DivergedError:
+            if solver.dense:
+                raise
+            # One Jacobian an image is too simple where the data hardly hold a mapping: with all of them, then.
+            log.info("no step downhill at %s: exact dense steps from here", where)
+            solver.dense = True
+            step, stars, sigma, products = solver.step()
+            halvings = _descend(solver, step, stars, cut, where)
         done.append(
             Iteration(
                 stage, number, solver.chi2, solver.degrees_of_freedom, solver.used,
@@ -130,7 +138,7 @@ def _descend(solver: Solver, step: Floats, stars: Floats, cut: float, where: str
     solver.residuals(_suspect(cut))
     raise DivergedError(
         f"the fit got worse along its own direction: chi2 {best:.6g} became {worse:.6g} at {where}; are the errors "
-        "of the measurements positive and in pixels, and does the rough WCS hold?"
+        "of the measurements in pixels, does the rough WCS hold, and do the data determine every mapping?"
     )
 
 

@@ -1,8 +1,7 @@
 """The exact gradient, and the product of the reduced matrix with a vector, without that matrix.
 
-The gradient is exact, up to the change of the projection's derivative within an image where the stars' own steps
-enter, and those vanish at the solution. The matrix is simplified: one derivative of the projection and one of the
-outer mapping for each image. That changes the path, not where it ends.
+The gradient is exact, each star being at its own best in first order. The matrix is simplified: one derivative of the
+projection and one of the outer mapping for each image. That changes the path, not where it ends.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def gradient_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
     @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
     def kernel(
         part: int, u: Any, v: Any, star: Any, first: Any, parts: Any, inner_of: Any, outer_of: Any, exposure_of: Any,
-        inner: Any, outer: Any, outer_by_x: Any, outer_by_y: Any, projection: Any, stars: Any, step: Any,
+        inner: Any, outer: Any, outer_by_x: Any, outer_by_y: Any, homography: Any, stars: Any, step: Any,
         delta_yr: Any, earth: Any, radian: float, parent: Any, by_v: Any, outer_parent: Any, outer_by_v: Any,
         active: Any, residual: Any, inner_moments: Any, outer_moments: Any, kept: Any,
     ) -> None:  # fmt: skip  # pragma: no cover
@@ -40,9 +39,11 @@ def gradient_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
         for i in range(parts[part], parts[part + 1]):
             inner_moments[i] = 0
             outer_moments[i] = 0
-            d00, d01 = projection[i, 0, 0], projection[i, 0, 1]
-            d10, d11 = projection[i, 1, 0], projection[i, 1, 1]
             e = exposure_of[i]
+            h = homography[e]
+            h00, h01, h02 = h[0, 0], h[0, 1], h[0, 2]
+            h10, h11, h12 = h[1, 0], h[1, 1], h[1, 2]
+            h20, h21, h22 = h[2, 0], h[2, 1], h[2, 2]
             t = delta_yr[e]
             for a in range(first[i], first[i + 1], BLOCK):
                 b = min(a + BLOCK, first[i + 1])
@@ -56,12 +57,17 @@ def gradient_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
                 for n in range(m):
                     k = block_star[n]
                     f, g = step[k, 0], step[k, 1]
+                    x, y = stars[k, 0], stars[k, 1]
                     if five:
-                        p, q = parallax_factors(stars[k, 0], stars[k, 1], earth[e], radian)
+                        p, q = parallax_factors(x, y, earth[e], radian)
                         f += t * step[k, 2] + p * step[k, 4]
                         g += t * step[k, 3] + q * step[k, 4]
-                    r0 = residual[0, a + n] - d00 * f - d01 * g
-                    r1 = residual[1, a + n] - d10 * f - d11 * g
+                        x += t * stars[k, 2] + p * stars[k, 4]
+                        y += t * stars[k, 3] + q * stars[k, 4]
+                    near = 1 / (h20 * x + h21 * y + h22)
+                    along = (h20 * f + h21 * g) * near
+                    r0 = residual[0, a + n] - ((h00 * f + h01 * g) - (h00 * x + h01 * y + h02) * along) * near
+                    r1 = residual[1, a + n] - ((h10 * f + h11 * g) - (h10 * x + h11 * y + h12) * along) * near
                     w = active[0, a + n]
                     if anisotropic:
                         z0[n] = w * r0 + active[1, a + n] * r1

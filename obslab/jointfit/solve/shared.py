@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from obslab.jointfit import pool
 from obslab.jointfit.solve.problem import Problem
-from obslab.jointfit.solve.squares import subtract_square
+from obslab.jointfit.solve.squares import scales, subtract_square
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class SharedFactor:
         diagonal = np.diag_indices_from(matrix)
         if problem.gauge is not None:
             matrix[diagonal] += problem.gauge[self.free]
-        self.norm = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+        self.norm = scales(np.diag(matrix))
         matrix /= self.norm[:, None]
         matrix /= self.norm
         added = 0.0

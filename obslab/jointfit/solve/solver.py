@@ -20,6 +20,7 @@ from obslab.jointfit.solve.linear import linearise
 from obslab.jointfit.solve.problem import PARTS, Problem, State
 from obslab.jointfit.solve.residuals import BINS, SUMS, median_chi2, residual_kernel
 from obslab.jointfit.solve.shared import SharedFactor
+from obslab.jointfit.solve.squares import scales
 from obslab.jointfit.solve.stars import COME_BACK, settle_kernel, star_kernel
 from obslab.jointfit.solve.termset import TermSet
 
@@ -67,6 +68,7 @@ class Solver:
         self.start_coefficients = _coefficients(state)
         self.linearise()
         self.small_sigma = SMALL_SIGMA  # what conjugate gradients may leave of a step
+        self.dense = False  # whether steps come from the exact matrix
         self.products = 0
         self.exact_steps = 0
 
@@ -175,7 +177,7 @@ class Solver:
         outer_moments = np.empty((len(p.inner), 2, len(p.outer_basis)))
         pool.run(
             normal.gradient_kernel(p.star_parameters, p.anisotropic, keep), PARTS, self.u, self.v, p.star, p.first,
-            p.part_first, p.inner, p.outer, p.exposure, s.inner, s.outer, self.linear.by_x, self.linear.by_y, self.linear.projection,
+            p.part_first, p.inner, p.outer, p.exposure, s.inner, s.outer, self.linear.by_x, self.linear.by_y, p.homography,
             s.stars, self.star_step, p.delta_yr, p.earth, p.radian, p.inner_basis.parent, p.inner_basis.by_v,
             p.outer_basis.parent, p.outer_basis.by_v, self.active, self.residual, inner_moments, outer_moments,
             self.kept,
@@ -246,23 +248,32 @@ class Solver:
         right = -self.gradient()
         if not self.free.any():
             return right * 0, self.star_step.copy(), self._star_sigma(), 0
-        if self.factor is None:
-            self.factor = precondition.make(self.problem, self.linear.seen, self.active, self.inverse)
-        done = conjugate_gradients(
-            self.product, self._precondition, right, tolerance=CG_TOLERANCE, small=self.small_sigma,
-            most=CG_MOST[type(self.factor).__name__],
-        )  # fmt: skip
-        x = done.x
-        if done.last > max(0.1 * done.first, self.small_sigma):
-            x = self._exact(right, x)
+        if self.dense:
+            x = self._exact(right, np.zeros(len(right)))
+            first, products = float(np.sqrt(max(right @ x, 0))), 0
+        else:
+            x, first, products = self._fast(right)
         self.forward(x)
-        return x, self.star_step + self.settled, done.first, done.products
+        return x, self.star_step + self.settled, first, products
 
     def accept(self, step: Floats, stars: Floats, size: float = 1.0) -> None:
         """Move the state."""
         self.state = self.state.moved(step, stars, size)
 
     # ---------------------------------------------------------------- pieces
+    def _fast(self, right: Floats) -> tuple[Floats, float, int]:
+        """The step by conjugate gradients, its size in sigma, and products; by the dense matrix where they fail."""
+        if self.factor is None:
+            self.factor = precondition.make(self.problem, self.linear.seen, self.active, self.inverse)
+        done = conjugate_gradients(
+            self.product, self._precondition, right, tolerance=CG_TOLERANCE, small=self.small_sigma,
+            most=CG_MOST[type(self.factor).__name__],
+        )  # fmt: skip
+        if done.last <= max(0.1 * done.first, self.small_sigma):
+            return done.x, done.first, done.products
+        log.info("conjugate gradients did not converge: exact dense step")
+        return self._exact(right, done.x), done.first, done.products
+
     def _precondition(self, right: Floats) -> Floats:
         assert self.factor is not None
         free, count = self.free, self.terms.count
@@ -280,11 +291,10 @@ class Solver:
         try:
             matrix = self.reduced()[np.ix_(free, free)]
         except dense.TooLargeError as error:
-            log.warning("conjugate gradients did not converge, their step is taken as it is: %s", error)
+            log.warning("the step of the conjugate gradients is taken as it is: %s", error)
             return otherwise
-        log.info("conjugate gradients did not converge: exact dense step")
         self.exact_steps += 1
-        norm = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+        norm = scales(np.diag(matrix))
         scaled = matrix / norm[:, None] / norm
         out = np.zeros(len(right))
         for ridge in EXACT_RIDGES:

@@ -25,3 +25,11 @@ def mirror(matrix: Floats) -> None:
         matrix[a:b, b:] = matrix[b:, a:b].T
         square = matrix[a:b, a:b]
         square[:] = np.tril(square) + np.tril(square, -1).T
+
+
+def scales(diagonal: Floats) -> Floats:
+    """What to divide rows and columns by, so that the diagonal is one. Where it is zero, nothing being known there,
+    that of a coefficient of which little is known: finite, and with a right side of zero it stays at rest."""
+    known = diagonal > 0
+    typical = float(np.median(diagonal[known])) if known.any() else 1.0
+    return np.asarray(np.sqrt(np.where(known, diagonal, 1e-6 * typical)))
