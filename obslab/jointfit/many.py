@@ -28,24 +28,28 @@ def fit_many(
     out: Path | str | None = None,
     **options: Any,
 ) -> dict[str, dict[str, Any]]:
-    """The reports of one fit for each entry of ``datasets``, in the order given; each is written to ``out``/<name>.
+    """The reports of one fit for each entry of ``datasets``, in the order given; each is written to
+    ``out``/<name>.
 
     An entry is a dataset folder, which workers must see, or (folder, options of ``load``), as in
-    ``{"r": ("night", {"bands": ["r"]})}``, or a Loaded. ``options`` are those of ``fit``. A fit that fails has
-    {"error": why} in place of a report: the others go on. Without a ``client``, they run here, one after the other.
+    ``{"r": ("night", {"bands": ["r"]})}``, or a Loaded. ``options`` are those of ``fit``. A fit that fails
+    has {"error": why} in place of a report: the others go on. Without a ``client``, they run here, one after
+    the other.
     """
     folder = None if out is None else str(Path(out).resolve())
     for name in datasets:
         if folder is not None and (not name or Path(name).name != name or name in (".", "..")):
             raise ManyError(f"{name!r} is no name of a folder in {folder}, where its result goes", name=name)
     work = {
-        name: (_portable(name, what), options, folder and f"{folder}/{name}") for name, what in datasets.items()
+        name: (_portable(name, what), options, folder and f"{folder}/{name}")
+        for name, what in datasets.items()
     }
     if client is None:
         return {name: _one(*task) for name, task in work.items()}
     run, here = uuid.uuid4().hex[:8], os.getpid()  # a key that was used before would give the earlier answer
     futures = {
-        name: client.submit(_one, *task, here, key=f"jointfit-{name}-{run}", pure=False) for name, task in work.items()
+        name: client.submit(_one, *task, here, key=f"jointfit-{name}-{run}", pure=False)
+        for name, task in work.items()
     }
     return {name: _answer(name, future) for name, future in futures.items()}
 
@@ -66,7 +70,9 @@ def _one(what: Any, options: dict[str, Any], out: str | None, client: int | None
     from obslab.jointfit.output import write
 
     if client not in (None, os.getpid()):
-        os.environ.setdefault("OBSLAB_THREADS", str(_threads_of_worker()))  # the others are there for other fits
+        os.environ.setdefault(
+            "OBSLAB_THREADS", str(_threads_of_worker())
+        )  # the others are there for other fits
     try:
         kind, content, part = what
         loaded = load(content, **part) if kind == "folder" else content
@@ -96,5 +102,6 @@ def _portable(name: str, what: Any) -> tuple[str, Any, dict[str, Any]]:
     if isinstance(what, tuple) and len(what) == 3:
         return "tables", tuple(what), {}
     raise ManyError(
-        f"{name!r} is {type(what).__name__}, wanted a dataset folder, (folder, options of load), or a Loaded", name=name
+        f"{name!r} is {type(what).__name__}, wanted a dataset folder, (folder, options of load), or a Loaded",
+        name=name,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +17,15 @@ if TYPE_CHECKING:
 
 def report(result: FitResult) -> dict[str, Any]:
     """Everything that fit.json says; plain numbers, strings and lists."""
-    from obslab.jointfit.result import peak_mb
-
     solver, outcome, layout = result.outcome.solver, result.outcome, result.layout
     p = solver.problem
     chi2, dof = solver.chi2, outcome.degrees_of_freedom
     weight = p.weight[0] > 0
     active = solver.active[0] > 0
     extra = {
-        name: {"mas_per_mag": round(value, 4)} if stage_of(term) == "refraction" else {"strength": round(value, 6)}
+        name: {"mas_per_mag": round(value, 4)}
+        if stage_of(term) == "refraction"
+        else {"strength": round(value, 6)}
         for term, part in zip(solver.terms.terms, solver.terms.parts, strict=True)
         for name, value in zip(term.names, solver.state.extra[part].tolist(), strict=True)
     }
@@ -50,14 +51,18 @@ def report(result: FitResult) -> dict[str, Any]:
         "parameters": int(outcome.fitted.sum()),
         "converged": not outcome.unsettled,
         "unit": "pixel" if identity else "mas",
-        "rms_bright": round(float(np.sqrt(np.mean(solver.residual[:, bright] ** 2)) * scale), 4) if bright.any() else None,
+        "rms_bright": round(float(np.sqrt(np.mean(solver.residual[:, bright] ** 2)) * scale), 4)
+        if bright.any()
+        else None,
         "held_out": outcome.held_out,
         "association": {**result.association.counts, "radius_arcsec": result.association.radius_arcsec},
         "floor_mas": None if outcome.floor_mas is None else [round(float(f), 4) for f in outcome.floor_mas],
         "shrinkage_mas": outcome.shrunk,
         "terms": extra,
         "epoch": round(result.assembled.epoch_yr, 6),
-        "seconds": {k: round(v, 4) for k, v in {**outcome.seconds, **result.extra.get("seconds", {})}.items()},
+        "seconds": {
+            k: round(v, 4) for k, v in {**outcome.seconds, **result.extra.get("seconds", {})}.items()
+        },
         "peak_mb": peak_mb(),
         "notes": [*result.notes, *_unsettled(outcome)],
     }
@@ -73,10 +78,12 @@ def summary(result: FitResult) -> str:
     r = result.report
     ratio = "" if r["chi2_per_degree"] is None else f": {r['chi2_per_degree']:.3f}"
     lines = [
-        f"{r['measurements']:,} measurements of {r['stars']:,} stars, {r['references']:,} with a reference star; "
+        f"{r['measurements']:,} measurements of {r['stars']:,} stars, {r['references']:,} with a reference "
+        f"star; "
         f"{r['rejected']:,} rejected",
         r["mappings_are"],
-        f"chi2 {r['chi2']:,.0f} for {r['degrees_of_freedom']:,} degrees of freedom{ratio}, in {r['iterations']} "
+        f"chi2 {r['chi2']:,.0f} for {r['degrees_of_freedom']:,} degrees of freedom{ratio}, in "
+        f"{r['iterations']} "
         "iterations",
     ]
     if r["held_out"] and r["held_out"]["chi2_per_degree"] is not None:
@@ -91,6 +98,12 @@ def _unsettled(outcome: Outcome) -> list[str]:
         return []
     last = outcome.iterations[-1]
     return [
-        f"not converged: {', '.join(outcome.unsettled)} ran out of iterations, the last step being {last.step_sigma:.2g} "
+        f"not converged: {', '.join(outcome.unsettled)} ran out of iterations, the last step being "
+        f"{last.step_sigma:.2g} "
         "sigma; allow more (most_iterations)"
     ]
+
+
+def peak_mb() -> int:
+    """Most memory this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

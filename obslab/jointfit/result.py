@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 
 from obslab.jointfit import projection
 from obslab.jointfit.association import Association
-from obslab.jointfit.fitting.assembling import Assembled, Choices, FitError, held_image
-from obslab.jointfit.fitting.color import colors
 from obslab.jointfit.fitting.again import refit
+from obslab.jointfit.fitting.assembling import Assembled
+from obslab.jointfit.fitting.choices import Choices, FitError
+from obslab.jointfit.fitting.color import colors
+from obslab.jointfit.fitting.image_plane import held_image
 from obslab.jointfit.fitting.leaving import excluded_rows, some
 from obslab.jointfit.fitting.run import Outcome
 from obslab.jointfit.mapping.layout import Layout
@@ -64,13 +65,16 @@ class FitResult:
             raise FitError(
                 f"there is no image of exposure {exposure}, detector {detector}; exposures are "
                 f"{some(m.exposure.values)}, detectors {some(m.detector.values)}",
-                exposure=exposure, detector=detector,
-            )  # fmt: skip
+                exposure=exposure,
+                detector=detector,
+            )
         return int(found[0])
 
     @cached_property
     def has_mapping(self) -> NDArray[np.bool_]:
-        """(images,): whose mapping rests on measurements; those of others, left out or empty, are the rough WCS."""
+        """(images,): whose mapping rests on measurements; those of others, left out or empty, are the rough
+        WCS.
+        """
         p = self.assembled.problem
         used = np.bincount(p.image_of, self.outcome.solver.active[0] > 0, len(p.inner))
         inner = np.bincount(p.inner, used, len(p.inner_free))[p.inner] > 0
@@ -81,7 +85,8 @@ class FitResult:
         return np.asarray((inner & outer) | held)
 
     def plane(self, images: Any, u: Any, v: Any) -> Floats:
-        """(B, P, 2): where ``images`` put the normalised positions (u, v) (P,), degrees in their exposures' planes.
+        """(B, P, 2): where ``images`` put the normalised positions (u, v) (P,), degrees in their exposures'
+        planes.
 
         Polynomials and templates; without color and turbulence, which are not of the image alone.
         """
@@ -123,18 +128,22 @@ class FitResult:
         return projection.sky(projection.from_plane(self.assembled.frames[e], place[:, 0], place[:, 1]))
 
     def wcs(self, exposure: int, detector: int, form: str = "sip") -> WCS:
-        """An astropy WCS, "sip" or "tpv": the mapping, within what its header states (keyword OBSLEMAX, mas)."""
+        """An astropy WCS, "sip" or "tpv": the mapping, within what its header states (OBSLEMAX, mas)."""
         return self.headers(form, [self._mapped(exposure, detector)]).wcs(0)
 
     def headers(self, form: str = "sip", images: Any = None) -> Headers:
-        """WCS headers of all images that have a mapping, or of some, by their positions along dimension image."""
+        """WCS headers of all images that have a mapping, or of some, by their positions along dimension
+        image.
+        """
         from obslab.jointfit.output import headers
 
         self._celestial()
         return headers(self, form, np.flatnonzero(self.has_mapping) if images is None else np.asarray(images))
 
     def transform(self, a: tuple[int, int], b: tuple[int, int], degree: int = 5) -> Transform:
-        """Pixels of image ``a`` = (exposure, detector) to those of image ``b``: a polynomial, callable, with JSON."""
+        """Pixels of image ``a`` = (exposure, detector) to those of image ``b``: a polynomial, callable, with
+        JSON.
+        """
         from obslab.jointfit.transforms import between
 
         return between(self, self._mapped(*a), self._mapped(*b), degree)
@@ -162,7 +171,7 @@ class FitResult:
     @cached_property
     def fitted(self) -> xr.Dataset:
         """The fitted stars, ``datasets.FITTED``."""
-        from obslab.jointfit.residuals import fitted
+        from obslab.jointfit.fitted_stars import fitted
 
         return fitted(self)
 
@@ -193,20 +202,31 @@ class FitResult:
         """(n, 2): error in mas of ``sky`` at pixels, xi and eta, by the covariance of the mappings."""
         return np.asarray(self.covariance().predicted_error(self._mapped(exposure, detector), x, y))
 
+    def transform_error(self, a: tuple[int, int], b: tuple[int, int], x: Any, y: Any) -> Floats:
+        """(n, 2): error of ``transform(a, b)`` at pixels of ``a``, in pixels of ``b``."""
+        from obslab.jointfit.transforms import pixels
+
+        i, j = self._mapped(*a), self._mapped(*b)
+        here = np.stack([np.atleast_1d(np.asarray(z, np.float64)) for z in (x, y)])
+        there = np.stack(pixels(self, i, j, *self._normalised(i, here[0], here[1])))
+        return self.covariance().transform_error(i, here, j, there)
+
     # ---------------------------------------------------------------- again
     def refit(self, exclude: Any = None, *, progress: Progress | None = None, **changes: Any) -> FitResult:
         """The fit again, from where this one ended, without ``exclude``.
 
-        ``exclude``: {"exposure": 5}, {"detector": [1, 2]}, both (images that are of both), a mask over rows of
-        ``measured``, or ids of measurements. What an earlier refit left out stays out. ``changes``: clip_sigma,
-        tolerance_sigma, most_iterations. Turbulence stays what it was found to be; photometry is not fitted again, and
-        held-out stars not judged again.
+        ``exclude``: {"exposure": 5}, {"detector": [1, 2]}, both (images that are of both), a mask over rows
+        of ``measured``, or ids of measurements. What an earlier refit left out stays out. ``changes``:
+        clip_sigma, tolerance_sigma, most_iterations. Turbulence stays what it was found to be; photometry is
+        not fitted again, and held-out stars not judged again.
         """
         before = np.zeros(self.measured.sizes["measured"], bool) if self.excluded is None else self.excluded
         rows = excluded_rows(self.measured, before, exclude)
         unknown = sorted(set(changes) - set(_CONTROL))
         if unknown:
-            raise FitError(f"refit cannot change {unknown[0]!r}: {', '.join(_CONTROL)} it can", option=unknown[0])
+            raise FitError(
+                f"refit cannot change {unknown[0]!r}: {', '.join(_CONTROL)} it can", option=unknown[0]
+            )
         if rows[self.assembled.rows].all():
             raise FitError("nothing would be left to fit: every measurement is excluded")
         control = replace(self.control, **{_CONTROL[k]: v for k, v in changes.items()})
@@ -214,12 +234,24 @@ class FitResult:
             self.layout, held_inner=self.layout.held_inner.copy(), held_outer=self.layout.held_outer.copy()
         )
         outcome, assembled = refit(
-            self.assembled, self.outcome, layout, self.stages[-1], control, rows[self.assembled.rows], progress
+            self.assembled,
+            self.outcome,
+            layout,
+            self.stages[-1],
+            control,
+            rows[self.assembled.rows],
+            progress,
         )
         return replace(
-            self, layout=layout, assembled=assembled, outcome=outcome, control=control, excluded=rows, photometry=None,
+            self,
+            layout=layout,
+            assembled=assembled,
+            outcome=outcome,
+            control=control,
+            excluded=rows,
+            photometry=None,
             extra={},
-        )  # fmt: skip
+        )
 
     def with_photometry(self, **options: Any) -> FitResult:
         """This result and the joint photometric fit of the same stars."""
@@ -227,9 +259,12 @@ class FitResult:
 
         focal = self.focal()
         fitted = fit_photometry(
-            self.measured, self.reference, self.exposures, self.association,
+            self.measured,
+            self.reference,
+            self.exposures,
+            self.association,
             **{"focal": (focal[:, 0], focal[:, 1]), **options},
-        )  # fmt: skip
+        )
         return replace(self, photometry=fitted, extra={})
 
     # ---------------------------------------------------------------- pieces
@@ -238,10 +273,12 @@ class FitResult:
         i = self.image(exposure, detector)
         if not self.has_mapping[i]:
             raise FitError(
-                f"image {self.measured['name'].values[i]} has no fitted mapping: no measurement of exposure {exposure} or "
+                f"image {self.measured['name'].values[i]} has no fitted mapping: no measurement of exposure "
+                f"{exposure} or "
                 f"of detector {detector} was used; the notes of the report say why",
-                exposure=exposure, detector=detector,
-            )  # fmt: skip
+                exposure=exposure,
+                detector=detector,
+            )
         return i
 
     def _normalised(self, i: int, x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -255,7 +292,9 @@ class FitResult:
         x, y = u * half[0] + mid[0], v * half[1] + mid[1]
         du, dv = np.zeros_like(u), np.zeros_like(v)
         detector = int(self.measured.detector.values[i])
-        for template, strength in strengths(self.choices.terms, self.assembled, self.outcome.solver, detector):
+        for template, strength in strengths(
+            self.choices.terms, self.assembled, self.outcome.solver, detector
+        ):
             move = template.displacement(x, y) * strength
             du, dv = du + move[0] / half[0], dv + move[1] / half[1]
         return u + du, v + dv
@@ -288,9 +327,3 @@ class FitResult:
 
 _CONTROL = {"clip_sigma": "clip_sigma", "tolerance_sigma": "tolerance_sigma", "most_iterations": "most"}
 """What refit may change, by its name in Control."""
-
-
-def peak_mb() -> int:
-    """Most memory this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obslab.errors import ObslabError
-from obslab.jointfit.fitting.assembling import FitError
+from obslab.jointfit.fitting.choices import FitError
 from obslab.jointfit.polynomial import basis, chebyshev_grid
 from obslab.jointfit.projection import apply, homography
 from obslab.jointfit.whole import unfinished
@@ -36,7 +36,8 @@ class Transform:
     """Pixels of image ``source`` to pixels of image ``target``, FITS pixels both.
 
     x' = sum of x_coefficients[n] u^i v^j over (i, j) in ``powers``, with u = (x - mid[0]) / half[0] and
-    v = (y - mid[1]) / half[1]; y' likewise. ``error_pixel`` is the largest difference from the fitted mappings over the source image.
+    v = (y - mid[1]) / half[1]; y' likewise. ``error_pixel`` is the largest difference from the fitted
+    mappings over the source image.
     """
 
     source: str
@@ -71,7 +72,9 @@ def read_transform(path: Path | str) -> Transform:
         pairs["powers"] = tuple((int(i), int(j)) for i, j in facts["powers"])
         return Transform(**{**facts, **pairs})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise TransformError(f"{path} holds no transform: {error}; wanted what Transform.write writes") from error
+        raise TransformError(
+            f"{path} holds no transform: {error}; wanted what Transform.write writes"
+        ) from error
 
 
 def between(result: FitResult, source: int, target: int, degree: int = DEGREE) -> Transform:

@@ -15,7 +15,9 @@ CLEAN = {"outliers": 0.0, "spurious": 0.0}
 
 @lru_cache
 def small(**options):
-    return simulate(**{**SMALL, **{k: dict(v) if isinstance(v, frozenset) else v for k, v in options.items()}})
+    return simulate(
+        **{**SMALL, **{k: dict(v) if isinstance(v, frozenset) else v for k, v in options.items()}}
+    )
 
 
 @lru_cache
@@ -69,7 +71,9 @@ def grid(simulated, n=6, margin=64):
 
 
 def images(simulated):
-    return zip(simulated.measured.exposure.values.tolist(), simulated.measured.detector.values.tolist(), strict=True)
+    return zip(
+        simulated.measured.exposure.values.tolist(), simulated.measured.detector.values.tolist(), strict=True
+    )
 
 
 def largest_difference_mas(simulated, one, other, which=None):

@@ -25,9 +25,9 @@ class Small:
 
 
 def small(
-    *, five=False, anisotropic=False, exposures=4, detectors=2, stars=90, inner_degree=3, outer_degree=2, kinds=(),
-    strengths=(), references=0.4, gauge=None, noise=1.0, center=(150.0, 2.2), turn_deg=0.0, off_arcsec=1.0, errors=(3, 9),
-    seed=0,
+    *, five=False, anisotropic=False, exposures=4, detectors=2, stars=90, inner_degree=3, outer_degree=2,
+    kinds=(), strengths=(), references=0.4, gauge=None, noise=1.0, center=(150.0, 2.2), turn_deg=0.0,
+    off_arcsec=1.0, errors=(3, 9), seed=0,
 ):  # fmt: skip
     """Stars over a field of a degree; detectors side by side, one exposure held, errors of some mas."""
     rng = np.random.default_rng(seed)
@@ -100,10 +100,18 @@ def small(
     )
     u, v = u + moved[:, 0] / stretch[:, 0], v + moved[:, 1] / stretch[:, 1]
     points = Points(
-        u * HALF + MID, v * HALF + MID, np.full((count, 2), HALF), exposure[image], detector[image],
-        tuple(range(1, detectors + 1)), rng.normal(1, 0.6, stars)[star], tuple("gr"[e % 2] for e in range(exposures)),
-        rng.uniform(1.05, 1.8, exposures), rng.uniform(-180, 180, exposures), UNIT,
-    )  # fmt: skip
+        u * HALF + MID,
+        v * HALF + MID,
+        np.full((count, 2), HALF),
+        exposure[image],
+        detector[image],
+        tuple(range(1, detectors + 1)),
+        rng.normal(1, 0.6, stars)[star],
+        tuple("gr"[e % 2] for e in range(exposures)),
+        rng.uniform(1.05, 1.8, exposures),
+        rng.uniform(-180, 180, exposures),
+        UNIT,
+    )
     bound = tuple(kind.bind(points) for kind in kinds)
     for term, strength in zip(bound, strengths, strict=False):
         by = term.value(np.broadcast_to(np.asarray(strength, float), (len(term.names),)))
@@ -117,15 +125,35 @@ def small(
     has = rng.uniform(size=stars) < references
     prior, prior_at = _priors(rng, place, has, five)
     problem = Problem(
-        inner_basis, outer_basis, detector.astype(np.int32), exposure.astype(np.int32), exposure.astype(np.int32),
+        inner_basis,
+        outer_basis,
+        detector.astype(np.int32),
+        exposure.astype(np.int32),
+        exposure.astype(np.int32),
         np.concatenate([[0], np.cumsum(np.bincount(image, minlength=len(exposure)))]).astype(np.int64),
-        np.ascontiguousarray(u), np.ascontiguousarray(v), weight, star.astype(np.uint32),
+        np.ascontiguousarray(u),
+        np.ascontiguousarray(v),
+        weight,
+        star.astype(np.uint32),
         np.concatenate([[0], np.cumsum(np.bincount(star, minlength=stars))]).astype(np.int64),
-        np.argsort(star, kind="stable").astype(np.int32), plane, prior, prior_at, free,
-        np.ones(inner.shape[::2], bool), np.repeat(np.arange(exposures)[:, None] > 0, len(outer_basis), 1),
-        delta, earth, np.radians(UNIT), UNIT, prior.any(1).astype(np.uint8), has,
-        None if gauge is None else np.full(inner[:, 0].size + outer[:, 0].size, 1 / (gauge / 3600 / UNIT) ** 2), bound,
-    )  # fmt: skip
+        np.argsort(star, kind="stable").astype(np.int32),
+        plane,
+        prior,
+        prior_at,
+        free,
+        np.ones(inner.shape[::2], bool),
+        np.repeat(np.arange(exposures)[:, None] > 0, len(outer_basis), 1),
+        delta,
+        earth,
+        np.radians(UNIT),
+        UNIT,
+        prior.any(1).astype(np.uint8),
+        has,
+        None
+        if gauge is None
+        else np.full(inner[:, 0].size + outer[:, 0].size, 1 / (gauge / 3600 / UNIT) ** 2),
+        bound,
+    )
     truth = State(inner, outer, place, extra)
     start = truth.copy()
     off = off_arcsec / 3600 / UNIT

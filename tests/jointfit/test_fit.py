@@ -45,7 +45,9 @@ def test_outliers_are_rejected_and_good_measurements_kept(large):
     state, outlier = result.residuals.state.values, simulated.truth.outlier
     pulled = np.sqrt(result.residuals.chi2.values) > 8  # in sigma: the mildest blends cannot be told
     assert (state[outlier & pulled & (state < 2)] == 1).all()
-    assert np.mean(state[~outlier & (state < 2)] == 1) < 3e-3  # those whose star has a blend beside them, mostly
+    assert (
+        np.mean(state[~outlier & (state < 2)] == 1) < 3e-3
+    )  # those whose star has a blend beside them, mostly
 
 
 def test_places_of_stars_have_normal_pulls(large):
@@ -60,7 +62,9 @@ def test_predicted_errors_of_the_mapping_are_those_against_the_truth(large):
     x, y = grid(simulated, 5)
     pulls = []
     for exposure, detector in images(simulated):
-        away = apart_mas(*result.sky(exposure, detector, x, y), *simulated.truth.sky(exposure, detector, x, y))
+        away = apart_mas(
+            *result.sky(exposure, detector, x, y), *simulated.truth.sky(exposure, detector, x, y)
+        )
         pulls.append(away.T / result.predicted_error(exposure, detector, x, y))
     assert rms(pulls) == pytest.approx(1, abs=0.15)
     assert score(simulated, result.sky) < 0.8  # mas; 10 mas is what a faint star scatters by
@@ -107,7 +111,10 @@ def test_simple_and_constrained_models_count_their_mappings():
     simulated, result = base()
     simple = fit(*simulated.loaded, model="simple")
     assert (result.report["mappings"], simple.report["mappings"]) == (4 + 6, 24)
-    assert "exposure 4 is held" in result.report["mappings_are"] and "24 mappings" in simple.report["mappings_are"]
+    assert (
+        "exposure 4 is held" in result.report["mappings_are"]
+        and "24 mappings" in simple.report["mappings_are"]
+    )
     assert score(simulated, simple.sky) < 3 and score(simulated, result.sky) < 1.3  # mas
     assert simple.report["parameters"] == 24 * 2 * 10
     assert result.report["parameters"] == 4 * 2 * 15 + 5 * 2 * 6
@@ -129,9 +136,7 @@ def test_fixed_detectors_need_few_stars_on_new_exposures():
     rest = subset(Loaded(*simulated.loaded), exposures=[6, 7])
     result = fit(*rest, fixed=earlier)
     free = fit(*rest)
-    one, other = (
-        r.outcome.solver.state.inner * r.assembled.problem.unit for r in (result, earlier)
-    )
+    one, other = (r.outcome.solver.state.inner * r.assembled.problem.unit for r in (result, earlier))
     assert one == pytest.approx(other, abs=1e-15)  # degrees
     part = dataclasses.replace(simulated, measured=rest.measured)
     assert score(part, result.sky) < 0.7 * score(part, free.sky)
@@ -167,7 +172,8 @@ def test_a_camera_turned_by_90_and_180_degrees_is_fitted():
 
 
 def test_a_rotator_camera_keeps_its_detector_through_a_turn():
-    # A detector without a warp of its own shows the same after half a turn: constrained mapping and free exposure.
+    # A detector without a warp of its own shows the same after half a turn: constrained mapping and free
+    # exposure.
     simulated = simulate(rng=2, detectors=(1, 1), exposures=6, stars_per_detector=250, dither_deg=0.02)
     warp = simulated.truth.camera.warp
     assert rms(warp) * 263 < 50  # mas: small, and in pixels turned with the camera it does not fit
@@ -213,13 +219,17 @@ def test_subsets_are_fitted_by_themselves(what):
 
 
 def test_refraction_of_each_band_comes_back_within_its_error():
-    simulated = small(refraction_mas=frozenset({"r": 20.0, "g": 45.0}.items()), bands=("r", "g"), measured_color=True)
+    simulated = small(
+        refraction_mas=frozenset({"r": 20.0, "g": 45.0}.items()), bands=("r", "g"), measured_color=True
+    )
     result = fit(*simulated.loaded, refraction="tan z")
     covariance = result.covariance()
     for band, k in {"r": 20.0, "g": 45.0}.items():
         error = covariance.of(f"refraction {band}")
         assert 0.1 < error < 3  # mas per mag
-        assert result.report["terms"][f"refraction {band}"]["mas_per_mag"] == pytest.approx(k, abs=3.5 * error)
+        assert result.report["terms"][f"refraction {band}"]["mas_per_mag"] == pytest.approx(
+            k, abs=3.5 * error
+        )
     assert score(simulated, partial(result.sky, color=simulated.truth.color_zero)) < 1.4
     without = fit(*simulated.loaded)
     assert result.report["chi2_per_degree"] == pytest.approx(1, abs=0.05)
@@ -259,7 +269,9 @@ def test_strengths_of_templates_come_back():
     camera = simulated.truth.camera
     at, away = camera.edge_table()
     rings = [
-        Template(f"rings{d}", "r", *map(tuple, camera.ring_table()), tuple(camera.ring_center[d]), detectors=(d,))
+        Template(
+            f"rings{d}", "r", *map(tuple, camera.ring_table()), tuple(camera.ring_center[d]), detectors=(d,)
+        )
         for d in range(4)
     ]
     edges = [
@@ -270,21 +282,22 @@ def test_strengths_of_templates_come_back():
     ]
     result = fit(*simulated.loaded, terms=[*rings, *edges])
     covariance = result.covariance()
-    pulls = [
-        (term["strength"] - 1) / covariance.of(name) for name, term in result.report["terms"].items()
-    ]
+    pulls = [(term["strength"] - 1) / covariance.of(name) for name, term in result.report["terms"].items()]
     # the table holds at measured places, the true displacement at true ones: second order, 1 % of it
     assert len(pulls) == 8 and max(map(abs, pulls)) < 4 and rms(pulls) < 2
-    assert score(simulated, result.sky, margin_pixel=5) < 0.6 * score(simulated, fit(*simulated.loaded).sky, margin_pixel=5)
+    assert score(simulated, result.sky, margin_pixel=5) < 0.6 * score(
+        simulated, fit(*simulated.loaded).sky, margin_pixel=5
+    )
 
 
 def test_a_fixed_template_is_taken_as_it_is():
     simulated = small(ring_pixel=0.1)
     camera = simulated.truth.camera
+    at, size = map(tuple, camera.ring_table())
     rings = [
-        Template(f"rings{d}", "r", *map(tuple, camera.ring_table()), tuple(camera.ring_center[d]), detectors=(d,), fixed=True)
+        Template(f"rings{d}", "r", at, size, tuple(camera.ring_center[d]), detectors=(d,), fixed=True)
         for d in range(4)
-    ]  # fmt: skip
+    ]
     result = fit(*simulated.loaded, terms=rings)
     assert [term["strength"] for term in result.report["terms"].values()] == [1.0] * 4
     assert result.report["chi2_per_degree"] < fit(*simulated.loaded).report["chi2_per_degree"] - 0.2
@@ -304,7 +317,9 @@ def test_error_ellipses_are_used():
     apart = table.xi_error.values[used] / table.eta_error.values[used]
     assert np.percentile(apart, 95) > 1.5
     covariance = table.covariance.values[used] / table.xi_error.values[used] / table.eta_error.values[used]
-    assert np.abs(covariance).max() == pytest.approx(0.6, abs=0.01)  # (4 - 1) / (4 + 1) of an ellipse at 45 deg
+    assert np.abs(covariance).max() == pytest.approx(
+        0.6, abs=0.01
+    )  # (4 - 1) / (4 + 1) of an ellipse at 45 deg
     assert not fooled(simulated, result).all()
 
 

@@ -47,7 +47,9 @@ def test_floors_of_exposures_and_of_rows_are_their_own():
 
 def test_no_floor_is_found_where_there_is_none():
     simulated = small(**CLEAN, exposures=8, stars_per_detector=250)
-    assert fit(*simulated.loaded, floor_mas="fit").report["floor_mas"][0] < 1  # of 3 mas and more, the smallest errors
+    assert (
+        fit(*simulated.loaded, floor_mas="fit").report["floor_mas"][0] < 1
+    )  # of 3 mas and more, the smallest errors
 
 
 def test_floors_between_images_are_in_mas_as_well():

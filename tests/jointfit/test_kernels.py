@@ -55,8 +55,8 @@ def test_residuals_chi2_and_star_steps_are_those_of_plain_algebra(five, anisotro
     solver.residuals()
     shift = solver.shift if shifted else 0.0
     want = plain_residuals(p, s, shift)
-    # 2e-15 plane units are 4e-9 mas: rounding of some tens of terms of size one; the finite differences of the plain
-    # parallax factors leave 1e-10 of 10 mas.
+    # 2e-15 plane units are 4e-9 mas: rounding of some tens of terms of size one; the finite differences of
+    # the plain parallax factors leave 1e-10 of 10 mas.
     assert np.abs(solver.residual - want).max() < 2e-15 + five * 1e-15
     chi2 = plain_chi2(p, want, solver.active)
     assert solver.chi2_measured == pytest.approx(chi2.sum(), rel=1e-7)
@@ -72,7 +72,9 @@ def test_residuals_chi2_and_star_steps_are_those_of_plain_algebra(five, anisotro
         right -= full[k] @ (s.stars[k] - p.prior_at[k])
         error = np.sqrt(np.diag(np.linalg.inv(matrix)))
         # The parallax factors' own change with the star's place, 1e-5 of the step, is left out of the kernel.
-        assert np.allclose(solver.star_step[k] / error, np.linalg.solve(matrix, right) / error, rtol=1e-5, atol=1e-4)
+        assert np.allclose(
+            solver.star_step[k] / error, np.linalg.solve(matrix, right) / error, rtol=1e-5, atol=1e-4
+        )
         scaled = solver.inverse[k] / error / error[:, None]
         assert np.allclose(scaled, np.linalg.inv(matrix) / error / error[:, None], atol=1e-5)
 
@@ -86,7 +88,21 @@ def test_the_sums_over_stars_are_those_of_plain_algebra():
     design, weights = _design(p, solver.state, 0.0), _weights(p, solver.active)
     information = np.einsum("nai,nab,nbj->nij", design, weights, design)
     rows = [(0, 0), (0, 1), (1, 1)]  # where the first sums stand in the matrix
-    rows += [None, None, (0, 2), (0, 3), (1, 3), (2, 2), (2, 3), (3, 3), (0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    rows += [
+        None,
+        None,
+        (0, 2),
+        (0, 3),
+        (1, 3),
+        (2, 2),
+        (2, 3),
+        (3, 3),
+        (0, 4),
+        (1, 4),
+        (2, 4),
+        (3, 4),
+        (4, 4),
+    ]
     for at, place in enumerate(rows):
         if place is not None:
             want = np.bincount(p.star, information[:, place[0], place[1]], len(total))
@@ -106,11 +122,13 @@ def test_parallax_factors_are_those_of_astropy(ra, dec):
     far = np.sqrt(1 + (at * radian) @ (at * radian))
     direction = (frame.T @ np.array([*(at * radian), 1.0])) / far
     for n, when in enumerate(mjd):
-        # A star of parallax 100 mas and the Earth, in three dimensions; astropy's observer is the Earth's centre.
+        # A star of parallax 100 mas and the Earth, in three dimensions; astropy's observer is the Earth's
+        # centre.
         star = direction * (1 / 0.1) * units.pc
         seen = SkyCoord(CartesianRepresentation(star.to(units.au)), frame=ICRS())
         observer = GCRS(obstime=Time(when, format="mjd"))
-        # GCRS includes aberration and deflection: they are the same for a star at the same direction far away.
+        # GCRS includes aberration and deflection: they are the same for a star at the same direction far
+        # away.
         distant = SkyCoord(CartesianRepresentation((direction * 1e9 * units.pc).to(units.au)), frame=ICRS())
         near, beyond = (c.transform_to(observer).cartesian.xyz.value for c in (seen, distant))
         near, beyond = near / np.linalg.norm(near), beyond / np.linalg.norm(beyond)
@@ -118,7 +136,9 @@ def test_parallax_factors_are_those_of_astropy(ra, dec):
         want = np.array(parallax_factors(*at, place[n], radian)) * 100 * MAS
         # Aberration turns the shift by 1e-4 of it and stretches it as much.
         assert np.allclose(moved, want, atol=3e-4 * 100 * MAS)
-        assert np.allclose(want, np.array(plain_parallax(*at, place[n])) * 100 * MAS, rtol=0, atol=1e-8 * 100 * MAS)
+        assert np.allclose(
+            want, np.array(plain_parallax(*at, place[n])) * 100 * MAS, rtol=0, atol=1e-8 * 100 * MAS
+        )
 
 
 def test_a_matrix_is_inverted_over_its_free_and_determined_parameters_only():
@@ -174,7 +194,7 @@ def test_images_and_exposures_without_measurements_and_stars_without_weight_do_n
     assert again_sigma == pytest.approx(sigma, rel=1e-6)
     assert np.abs(moved - again).max() < 1e-3 * np.abs(moved).max()
     assert np.all(np.isfinite(again_stars)) and np.all(np.isfinite(stars))
-    alone = np.flatnonzero((whole.inverse[:, 0, 0] == 0))
+    alone = np.flatnonzero(whole.inverse[:, 0, 0] == 0)
     assert set(alone) <= {3} and not stars[alone].any()
 
 

@@ -14,9 +14,13 @@ def _tables(exposures=10, detectors=36, instruments=None):
     exposure = np.repeat(np.arange(exposures) * 3 + 100, detectors)
     detector = np.tile(np.arange(detectors) + 1, exposures)
     names = np.array([f"{e}_{d}" for e, d in zip(exposure, detector, strict=True)])
-    images = xr.Dataset({"exposure": ("image", exposure), "detector": ("image", detector), "name": ("image", names)})
+    images = xr.Dataset(
+        {"exposure": ("image", exposure), "detector": ("image", detector), "name": ("image", names)}
+    )
     kinds = np.array(instruments or ["camera"] * exposures)
-    table = xr.Dataset({"exposure": ("exposure", np.arange(exposures) * 3 + 100), "instrument": ("exposure", kinds)})
+    table = xr.Dataset(
+        {"exposure": ("exposure", np.arange(exposures) * 3 + 100), "instrument": ("exposure", kinds)}
+    )
     assert images.sizes["image"] == count
     return images, table
 
@@ -110,7 +114,9 @@ def test_mappings_start_as_the_grid_they_are_given(model, turn_deg):
         angle = np.radians(turn_deg * e)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         shift = rng.normal(0, 0.01, 2)
-        grid += [(np.stack([0.4 * u, 0.4 * v + 0.01 * u * v], -1) + offset[d]) @ turn.T + shift for d in range(2)]
+        grid += [
+            (np.stack([0.4 * u, 0.4 * v + 0.01 * u * v], -1) + offset[d]) @ turn.T + shift for d in range(2)
+        ]
     inner, outer = start(plan, np.array(grid))
     for n, want in enumerate(grid):
         focal = basis(plan.inner_degree)(u, v) @ inner[plan.inner[n]].T

@@ -1,4 +1,6 @@
-"""Proper motions and parallaxes: what the reference says at its own epoch, who moves by default, and how well."""
+"""Proper motions and parallaxes: what the reference says at its own epoch, who moves by default, and how
+well.
+"""
 
 import numpy as np
 import pytest
@@ -25,7 +27,8 @@ def motion_pulls(simulated, result, names=NAMES, of=None):
     if of is not None:
         good &= of
     pulls = [
-        (table[name].values - simulated.truth.stars[name].values[true]) / table[error].values for name, error in names.items()
+        (table[name].values - simulated.truth.stars[name].values[true]) / table[error].values
+        for name, error in names.items()
     ]
     return np.array(pulls)[:, good & np.isfinite(pulls).all(0)]
 
@@ -81,7 +84,9 @@ def test_motions_off_keeps_the_catalogues_and_is_worse(moving):
     assert np.isnan(off.fitted.pm_ra_error.values).all()
     has = off.association.reference >= 0
     catalogue = simulated.reference.pm_ra.values[off.association.reference[has]]
-    assert off.fitted.pm_ra.values[has] == pytest.approx(catalogue, abs=1e-3)  # at another place on the sky by arcsec
+    assert off.fitted.pm_ra.values[has] == pytest.approx(
+        catalogue, abs=1e-3
+    )  # at another place on the sky by arcsec
     assert off.report["chi2_per_degree"] > result.report["chi2_per_degree"] + 0.1
 
 
@@ -122,7 +127,10 @@ def test_motions_cannot_come_from_positions_alone():
     with pytest.raises(MotionError, match="there is no reference"):
         fit(simulated.measured, None, simulated.exposures, motion=True)
     result = fit(*simulated.loaded)
-    assert any("has no proper motions and was made 9.5 years before" in n or "years before" in n for n in result.report["notes"])
+    assert any(
+        "has no proper motions and was made 9.5 years before" in n or "years before" in n
+        for n in result.report["notes"]
+    )
     # 100 mas allows for nine years of 5 mas/yr; its mean over 300 stars holds the sky to some mas
     assert score(simulated, result.sky) < 25
 

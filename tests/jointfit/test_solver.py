@@ -9,14 +9,15 @@ from jointfit.small_problems import UNIT, plain_residuals, small, unpacked
 from obslab.jointfit.mapping.refraction import Refraction
 from obslab.jointfit.mapping.templates import Template
 from obslab.jointfit.projection import MAS
-from obslab.jointfit.solve import dense
-from obslab.jointfit.solve import solver as solving
+from obslab.jointfit.solve import dense, stepping
 from obslab.jointfit.solve.newton import CancelledError, Control, DivergedError, minimise
 from obslab.jointfit.solve.problem import MOTION, PARALLAX, POSITION
 from obslab.jointfit.solve.solver import Solver
 
 EDGE = Template("edge", "x", (0.0, 500.0, 1500.0, 2001.0), (0.3, 0.0, 0.0, -0.2), each=True)
-RINGS = Template("rings", "r", (200.0, 600.0, 1000.0, 1400.0), (0.1, -0.1, 0.1, -0.1), centre=(-100.0, -100.0))
+RINGS = Template(
+    "rings", "r", (200.0, 600.0, 1000.0, 1400.0), (0.1, -0.1, 0.1, -0.1), centre=(-100.0, -100.0)
+)
 TERMS = (Refraction(), EDGE, RINGS)
 STRENGTHS = (30.0, 1.0, 0.7)
 NO_CLIP = Control(clip_sigma=0.0, tolerance_sigma=1e-4)
@@ -85,7 +86,9 @@ def _solver(five=False, converged=True, **options):
 
 CASES = [
     pytest.param({}, id="places"),
-    pytest.param({"five": True, "kinds": TERMS, "strengths": STRENGTHS, "gauge": 0.5}, id="motions, terms, gauge"),
+    pytest.param(
+        {"five": True, "kinds": TERMS, "strengths": STRENGTHS, "gauge": 0.5}, id="motions, terms, gauge"
+    ),
 ]
 
 
@@ -100,7 +103,9 @@ def test_the_gradient_is_that_of_the_objective_with_stars_at_their_best(options)
     start = solver.state.copy()
     count = start.inner.size + start.outer.size
     rng = np.random.default_rng(3)
-    chosen = np.concatenate([rng.choice(np.flatnonzero(solver.free[:count]), 25, False), np.arange(count, len(gradient))])
+    chosen = np.concatenate(
+        [rng.choice(np.flatnonzero(solver.free[:count]), 25, False), np.arange(count, len(gradient))]
+    )
     for j in chosen:
         ends = []
         step = 1e-6 if j < count else 0.3
@@ -110,8 +115,34 @@ def test_the_gradient_is_that_of_the_objective_with_stars_at_their_best(options)
             solver.state = start.moved(change, 0.0)
             ends.append(_settled(solver))
         numeric = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12 * step)
-        # The stars stop within rounding of their best; measured against how much this parameter matters at all.
+        # The stars stop within rounding of their best; measured against how much this parameter matters at
+        # all.
         assert 2 * gradient[j] == pytest.approx(numeric, rel=1e-5, abs=1e-6 * np.abs(gradient).max()), j
+
+
+@pytest.mark.parametrize("five", [False, True], ids=["places", "motions"])
+def test_the_gradient_is_exact_while_stars_still_have_a_way_to_go(five):
+    solver = _solver(five, converged=False, off_arcsec=20.0)
+    p, s = solver.problem, solver.state
+    none = np.zeros(len(solver.free))
+
+    def along(step, stars):
+        """How residuals change along a step."""
+        ends = [plain_residuals(p, s.moved(step, stars, sign * 1e-5)) for sign in (1, -1)]
+        return (ends[0] - ends[1]) / 2e-5
+
+    left = plain_residuals(p, s) + along(
+        none, solver.star_step
+    )  # when the stars are at their best, in first order
+    gradient = solver.gradient()
+    rng = np.random.default_rng(5)
+    for _ in range(5):
+        step = np.where(solver.free, rng.normal(size=len(none)), 0)
+        change = along(step, 0 * s.stars)
+        size = np.sqrt((p.weight[0] * left**2).sum() * (p.weight[0] * change**2).sum())
+        assert gradient @ step == pytest.approx(
+            (p.weight[0] * left * change).sum(), rel=1e-6, abs=1e-7 * size
+        )
 
 
 @pytest.mark.parametrize("options", CASES)
@@ -122,7 +153,8 @@ def test_the_dense_reduced_matrix_is_the_schur_complement_of_the_whole(options):
     schur = whole[:count, :count] - whole[:count, count:] @ np.linalg.solve(stars, whole[count:, :count])
     reduced = solver.reduced()
     norm = np.sqrt(np.diag(whole)[:count])
-    # Stars five parameters strong: the kernel leaves out how parallax factors change with the place, 1e-6 of it.
+    # Stars five parameters strong: the kernel leaves out how parallax factors change with the place, 1e-6 of
+    # it.
     assert np.abs((reduced - schur) / norm / norm[:, None]).max() < 1e-6
     assert np.array_equal(reduced, reduced.T)
 
@@ -148,7 +180,7 @@ def test_the_product_is_that_of_the_reduced_matrix(options):
 
 @pytest.mark.parametrize("options", CASES)
 def test_the_step_of_conjugate_gradients_is_the_dense_step(options, monkeypatch):
-    monkeypatch.setattr(solving, "CG_TOLERANCE", 1e-9)
+    monkeypatch.setattr(stepping, "CG_TOLERANCE", 1e-9)
     solver = _solver(converged=False, off_arcsec=0.3, **options)
     solver.small_sigma = 1e-9
     step, stars, sigma, _ = solver.step()
@@ -174,8 +206,8 @@ def test_conjugate_gradients_cut_short_give_way_to_the_dense_step(monkeypatch):
     plain, cut_short = Solver(s.problem, s.start), Solver(s.problem, s.start)
     minimise(plain, NO_CLIP)
     assert plain.exact_steps == 0
-    monkeypatch.setattr(solving, "CG_MOST", {"SharedFactor": 1, "BlockFactor": 1})
-    monkeypatch.setattr(solving, "CG_TOLERANCE", 1e-12)
+    monkeypatch.setattr(stepping, "CG_MOST", {"SharedFactor": 1, "BlockFactor": 1})
+    monkeypatch.setattr(stepping, "CG_TOLERANCE", 1e-12)
     crude = cut_short
     crude.residuals()
     crude.solve_stars()
@@ -215,8 +247,8 @@ def _first_chi2(s):
 @pytest.mark.parametrize("five", [False, True], ids=["places", "motions"])
 def test_chi2_per_degree_of_freedom_is_one_on_clean_data(five):
     chi2 = degrees = 0.0
-    for seed in range(4):
-        s = small(five=five, stars=350, exposures=6, detectors=4, inner_degree=2, seed=seed)
+    for seed in range(6):
+        s = small(five=five, stars=700, exposures=6, detectors=4, inner_degree=2, seed=seed)
         solver = Solver(s.problem, s.start)
         _, cut = minimise(solver, Control())
         assert cut > 0
@@ -224,10 +256,10 @@ def test_chi2_per_degree_of_freedom_is_one_on_clean_data(five):
         solver.solve_stars()
         chi2 += solver.chi2
         degrees += solver.degrees_of_freedom
-    # Three sigma of chi2 over some 12,000 degrees of freedom in all.
-    assert degrees > 10000
-    assert abs(chi2 / degrees - 1) < 3 * np.sqrt(2 / degrees) + 0.005
-    assert abs(chi2 / degrees - 1) < 0.02 + five * 0.03
+    # Three sigma of chi2 over so many degrees of freedom.
+    assert degrees > 25000 - 5000 * five
+    assert abs(chi2 / degrees - 1) < 3 * np.sqrt(2 / degrees)
+    assert 3 * np.sqrt(2 / degrees) < 0.02
 
 
 def test_what_is_found_lies_within_the_errors_of_the_truth():
@@ -240,7 +272,9 @@ def test_what_is_found_lies_within_the_errors_of_the_truth():
     free = solver.free
     covariance = np.linalg.inv(solver.reduced()[np.ix_(free, free)])
     extra = np.sqrt(np.diag(covariance)[-solver.terms.count :])
-    truth = np.concatenate([np.full(len(t.names), x) for t, x in zip(s.problem.terms, STRENGTHS, strict=True)])
+    truth = np.concatenate(
+        [np.full(len(t.names), x) for t, x in zip(s.problem.terms, STRENGTHS, strict=True)]
+    )
     assert np.all(np.abs(solver.state.extra - truth) < 4 * extra)
     assert np.all(extra[:2] < 10)  # refraction: mas per mag
     away = (solver.state.stars - s.truth.stars)[s.problem.measured_prior]
@@ -299,7 +333,14 @@ def _with_outliers(seed=7):
 
 def _bytes(solver):
     state = solver.state
-    arrays = (state.inner, state.outer, state.stars, solver.active, solver.problem.reference_on, solver.residual)
+    arrays = (
+        state.inner,
+        state.outer,
+        state.stars,
+        solver.active,
+        solver.problem.reference_on,
+        solver.residual,
+    )
     return b"".join(a.tobytes() for a in arrays)
 
 
@@ -319,7 +360,9 @@ def test_the_order_of_the_rows_does_not_matter():
     s = _with_outliers()
     p = s.problem
     rng = np.random.default_rng(1)
-    order = np.concatenate([rng.permutation(np.arange(a, b)) for a, b in zip(p.first[:-1], p.first[1:], strict=True)])
+    order = np.concatenate(
+        [rng.permutation(np.arange(a, b)) for a, b in zip(p.first[:-1], p.first[1:], strict=True)]
+    )
     back = np.argsort(order)
     from dataclasses import fields, replace
 
@@ -334,7 +377,8 @@ def test_the_order_of_the_rows_does_not_matter():
     minimise(two, control)
     assert np.array_equal((one.active[0] > 0)[order], two.active[0] > 0)
     assert (one.active[0] == 0).sum() > 15
-    # 1e-9 mas are 6e-16 plane units, five units in the last place of a position; mappings with their freedom get less.
+    # 1e-9 mas are 6e-16 plane units, five units in the last place of a position; mappings with their freedom
+    # get less.
     assert np.abs(one.residual[:, order] - two.residual).max() * UNIT / MAS < 1e-8
     assert np.abs(one.state.stars - two.state.stars)[:, :2].max() * UNIT / MAS < 1e-7
 
@@ -352,7 +396,7 @@ def test_a_wrong_start_converges_or_is_refused(off_arcsec):
         except DivergedError as error:
             assert "chi2" in str(error)
             continue
-        if done[-1].step_sigma < NO_CLIP.tolerance_sigma:
+        if len(done) < NO_CLIP.most:
             fine += 1
             assert solver.chi2 == pytest.approx(best.chi2, rel=1e-6)
     assert fine == 5 or off_arcsec > 60

@@ -16,8 +16,9 @@ FILL = 150
 
 
 def _field(stars, five=False, anisotropic=False):
-    """A solver for ``stars``: dicts of ``off`` (n, 2) and ``sigma`` (n,), in errors of 5 mas, and perhaps ``reference``
-    (its offset and its sigma); one measurement on each of the first n exposures. Many good stars are with them."""
+    """A solver for ``stars``: dicts of ``off`` (n, 2) and ``sigma`` (n,), in errors of 5 mas, and perhaps
+    ``reference`` (its offset and its sigma); one measurement on each of the first n exposures. Many good
+    stars are with them."""
     rng = np.random.default_rng(8)
     given = [dict(s) for s in stars]
     given += [{"off": rng.normal(size=(6, 2))} for _ in range(FILL)]
@@ -43,14 +44,31 @@ def _field(stars, five=False, anisotropic=False):
     where = np.arange(EXPOSURES, dtype=np.int32)
     one = basis(1)
     problem = Problem(
-        one, one, where * 0, where * 0, where,
-        np.searchsorted(image, np.arange(EXPOSURES + 1)).astype(np.int64), u, v, weight, star.astype(np.uint32),
+        one,
+        one,
+        where * 0,
+        where * 0,
+        where,
+        np.searchsorted(image, np.arange(EXPOSURES + 1)).astype(np.int64),
+        u,
+        v,
+        weight,
+        star.astype(np.uint32),
         np.concatenate([[0], np.cumsum(np.bincount(star))]).astype(np.int64),
-        np.argsort(star, kind="stable").astype(np.int32), np.broadcast_to(np.eye(3), (EXPOSURES, 3, 3)).copy(), prior,
-        at, np.full(len(given), POSITION | (MOTION | PARALLAX if five else 0), np.uint8), np.zeros((1, 3), bool),
-        np.zeros((1, 3), bool), np.linspace(-1, 1, EXPOSURES), np.zeros((EXPOSURES, 3)), np.radians(UNIT), UNIT,
-        prior.any(1).astype(np.uint8), np.array(["reference" in s for s in given]),
-    )  # fmt: skip
+        np.argsort(star, kind="stable").astype(np.int32),
+        np.broadcast_to(np.eye(3), (EXPOSURES, 3, 3)).copy(),
+        prior,
+        at,
+        np.full(len(given), POSITION | (MOTION | PARALLAX if five else 0), np.uint8),
+        np.zeros((1, 3), bool),
+        np.zeros((1, 3), bool),
+        np.linspace(-1, 1, EXPOSURES),
+        np.zeros((EXPOSURES, 3)),
+        np.radians(UNIT),
+        UNIT,
+        prior.any(1).astype(np.uint8),
+        np.array(["reference" in s for s in given]),
+    )
     start = np.zeros((len(given), size))
     start[:, :2] = place
     assert count == len(u)
@@ -98,18 +116,21 @@ def test_two_outliers_of_six_go_whatever_their_sizes(second):
 
 
 def test_of_two_measurements_that_disagree_neither_is_believed():
-    stars = [{"off": [(0, 0), (30.0, 0)]}, {"off": [(0, 0), (3.0, 0)]}, {"off": [(0, 0), (1e4, 1e4)], "sigma": [1, 30]}]
+    stars = [
+        {"off": [(0, 0), (30.0, 0)]},
+        {"off": [(0, 0), (3.0, 0)]},
+        {"off": [(0, 0), (1e4, 1e4)], "sigma": [1, 30]},
+    ]
     found = _verdicts(stars)
     assert found == [[0, 0], [1, 1], [0, 0]]
     solver = _field(stars)
     before = solver.state.stars[[0, 2]].copy()
-    _, cut = minimise(solver, Control())
-    for _ in range(3):  # a star that lost everything stays where it is: rounding must not throw it about
-        solver.residuals(0.5 * cut)
-        solver.solve_stars(cut)
+    for _ in range(4):  # a star that lost everything stays where it is: rounding must not throw it about
+        solver.residuals(12.5)
+        solver.solve_stars(25.0)
         assert not solver.star_step[[0, 2]].any() and not solver.inverse[[0, 2]].any()
         solver.accept(np.zeros(len(solver.free)), solver.star_step)
-    assert np.abs(solver.state.stars[[0, 2], :2] - before).max() < 1.1e4 * SIGMA
+    assert np.array_equal(solver.state.stars[[0, 2]], before)
 
 
 def test_a_wrong_reference_is_rejected_and_a_right_one_decides_between_two():
@@ -124,8 +145,8 @@ def test_a_wrong_reference_is_rejected_and_a_right_one_decides_between_two():
 
 @pytest.mark.parametrize("size", [6.5, 8.0, 10.0])
 def test_an_outlier_that_outweighs_its_star_is_found(size):
-    # With a tenth of the others' errors it pulls the star onto itself, and each of the others stays below 5 sigma.
-    # ``size`` is how far, in sigma of its difference from the others, it is off.
+    # With a tenth of the others' errors it pulls the star onto itself, and each of the others stays below 5
+    # sigma. ``size`` is how far, in sigma of its difference from the others, it is off.
     others = 1 / np.sqrt(9)
     away = size * np.hypot(others, 0.1)
     off = np.zeros((10, 2))
@@ -146,7 +167,11 @@ def test_with_motions_an_outlier_that_bends_the_star_is_found():
 
 def test_what_was_rejected_comes_back_when_it_fits_again():
     # Rejected unjustly, as under a bad first mapping: one of a star, and everything of a star.
-    stars = [{"off": _scatter(5)}, {"off": _scatter(3, seed=1)}, {"off": _scatter(2, seed=2), "reference": ((0, 0), 1.0)}]
+    stars = [
+        {"off": _scatter(5)},
+        {"off": _scatter(3, seed=1)},
+        {"off": _scatter(2, seed=2), "reference": ((0, 0), 1.0)},
+    ]
     solver = _field(stars)
     p = solver.problem
     one, three, both = (p.members[p.star_first[k] : p.star_first[k + 1]] for k in range(3))
@@ -168,7 +193,11 @@ def test_what_was_rejected_comes_back_when_it_fits_again():
 
 
 def test_changes_are_counted_and_do_not_cancel():
-    stars = [{"off": _scatter(5)}, {"off": _scatter(5, [(1, (50.0, 0))])}, {"off": _scatter(4), "reference": ((60, 0), 0.1)}]
+    stars = [
+        {"off": _scatter(5)},
+        {"off": _scatter(5, [(1, (50.0, 0))])},
+        {"off": _scatter(4), "reference": ((60, 0), 0.1)},
+    ]
     solver = _field(stars)
     p = solver.problem
     good = p.members[p.star_first[0]]

@@ -1,4 +1,5 @@
-"""Every model of ``MODELS`` and every term of ``KINDS``: derivatives against finite differences, and what they do."""
+"""Every model of ``MODELS`` and every term of ``KINDS``: derivatives against finite differences, and what
+they do."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +22,8 @@ from obslab.jointfit.solve.solver import Solver
 
 @dataclass
 class Swirl:
-    """A term that is not linear, as a user would write one: an angle and a size of a turn about the middle."""
+    """A term that is not linear, as a user would write one: an angle and a size of a turn about the
+    middle."""
 
     def bind(self, points):
         away = np.stack([points.x - 1000, points.y - 1000]) / points.half.T
@@ -106,7 +108,9 @@ def test_derivatives_are_those_of_finite_differences(name):
                 parameters[j] += sign * 1e-4
                 ends.append(term.value(parameters))
             want = (ends[0] - ends[1]) / 2e-4
-            assert np.allclose((value * (index == j)).sum(2), want, rtol=1e-6, atol=1e-8 * np.abs(value).max())
+            assert np.allclose(
+                (value * (index == j)).sum(2), want, rtol=1e-6, atol=1e-8 * np.abs(value).max()
+            )
     # Through mapping, projection and weights: residuals as plain algebra has them, and the slope of chi2.
     solver.residuals()
     assert np.abs(solver.residual - plain_residuals(problem, start)).max() < 1e-14
@@ -180,8 +184,9 @@ def test_refraction_moves_stars_of_another_color_towards_the_zenith():
     north = np.array([1, 0, -1, 0])[points.exposure]
     east = np.array([0, 1, 0, -1])[points.exposure]
     assert np.allclose(moved, 10 * np.stack([east * color, north * color]), atol=1e-9)
-    assert np.allclose(bound.displacement_mas(np.array([10.0, 20.0]), 1, bound.mean_color + np.array([0, 2, np.nan])),
-                       [[0, 40, 0], [0, 0, 0]], atol=1e-9)  # fmt: skip
+    colors = bound.mean_color + np.array([0, 2, np.nan])
+    moved = bound.displacement_mas(np.array([10.0, 20.0]), 1, colors)
+    assert np.allclose(moved, [[0, 40, 0], [0, 0, 0]], atol=1e-9)
     # Without a color a star is of the mean one.
     some = points.color.copy()
     some[::3] = np.nan
@@ -224,13 +229,21 @@ def test_templates_act_on_their_detectors_only():
 
 
 def test_strengths_are_told_by_detector():
-    kinds = (Template("all", "x", (0.0, 2001.0), (1.0, 1.0)), Template("each", "y", (0.0, 2001.0), (1.0, 1.0), each=True),
-             Template("two", "y", (0.0, 2001.0), (0.0, 1.0), detectors=(2,)), Refraction())  # fmt: skip
+    kinds = (
+        Template("all", "x", (0.0, 2001.0), (1.0, 1.0)),
+        Template("each", "y", (0.0, 2001.0), (1.0, 1.0), each=True),
+        Template("two", "y", (0.0, 2001.0), (0.0, 1.0), detectors=(2,)),
+        Refraction(),
+    )
     s = small(stars=30, kinds=kinds)
     s.start.extra[:] = np.arange(1, len(s.start.extra) + 1)
     solver = Solver(s.problem, s.start)
     assert [(t.name, x) for t, x in strengths(kinds, None, solver, 1)] == [("all", 1.0), ("each", 2.0)]
-    assert [(t.name, x) for t, x in strengths(kinds, None, solver, 2)] == [("all", 1.0), ("each", 3.0), ("two", 4.0)]
+    assert [(t.name, x) for t, x in strengths(kinds, None, solver, 2)] == [
+        ("all", 1.0),
+        ("each", 3.0),
+        ("two", 4.0),
+    ]
 
 
 @pytest.mark.parametrize(("at", "pixels"), [((0.0,), (1.0,)), ((0.0, 1.0), (1.0,)), ((1.0, 1.0), (0.0, 1.0))])

@@ -1,5 +1,7 @@
 """From associated measurements to a solved astrometric fit.
 
-    motion, starting, weights -> assembling (Problem, State) ; connections (what hangs together)
-    stages, holdout, floors -> run (Outcome)
+motion -> choices -> movers, image_plane, starting, weights -> assembling (Problem, State)
+tables (in order) ; connections (what hangs together) -> leaving ; fixed
+stages, holdout, floors, shrinkage -> run (Outcome) -> again (a refit)
+covariance (when asked for)
 """

@@ -30,9 +30,9 @@ def refit(
 ) -> tuple[Outcome, Assembled]:
     """The stage ``names`` again from the earlier solution, without the measurements ``out`` (N,).
 
-    Nothing given changes but ``layout``, which is the caller's copy. The earlier preconditioner serves on: it is only
-    out of date by what was left out. If the held exposure lost all its data, another one is held, at its present
-    mapping.
+    Nothing given changes but ``layout``, which is the caller's copy. The earlier preconditioner serves on: it
+    is only out of date by what was left out. If the held exposure lost all its data, another one is held, at
+    its present mapping.
     """
     begin = time.perf_counter()
     with pool.one_blas_thread():
@@ -40,9 +40,13 @@ def refit(
         weight = old.weight.copy()
         weight[:, out] = 0
         problem = replace(
-            old, weight=weight, reference_on=old.reference_on.copy(), star_free=old.star_free.copy(),
-            inner_free=old.inner_free.copy(), outer_free=old.outer_free.copy(),
-        )  # fmt: skip
+            old,
+            weight=weight,
+            reference_on=old.reference_on.copy(),
+            star_free=old.star_free.copy(),
+            inner_free=old.inner_free.copy(),
+            outer_free=old.outer_free.copy(),
+        )
         again = replace(assembled, problem=problem, state=before.solver.state.copy())
         solver = Solver(problem, again.state)
         solver.start_coefficients = before.solver.start_coefficients
@@ -56,9 +60,13 @@ def refit(
         stages.apply(names, solver, layout, old.star_free.copy(), gone)
         solver.factor = factor
         outcome = Outcome(
-            solver, before.fitted & _movable(solver, layout, gone), before.cut, held_stars=before.held_stars,
-            floor_mas=before.floor_mas, shrunk=before.shrunk,
-        )  # fmt: skip
+            solver,
+            before.fitted & _movable(solver, layout, gone),
+            before.cut,
+            held_stars=before.held_stars,
+            floor_mas=before.floor_mas,
+            shrunk=before.shrunk,
+        )
         outcome.descend(control, "refit", progress)
         run.finish(outcome, old.star_free)
     outcome.seconds["refit"] = time.perf_counter() - begin

@@ -9,23 +9,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from obslab.errors import ObslabError
 from obslab.jointfit.association import Association
-from obslab.jointfit.fitting.motion import (
-    FLOOR_MAS,
-    LEAST_EPOCHS_PARALLAX,
-    LEAST_SPAN_OF_STAR_YR,
-    LEAST_SPAN_YR,
-    distinct_epochs,
-    motion_is_due,
-    parallax_is_due,
-    priors,
-)
+from obslab.jointfit.fitting.choices import Choices, FitError
+from obslab.jointfit.fitting.image_plane import held_image, onto_held_image
+from obslab.jointfit.fitting.motion import priors
+from obslab.jointfit.fitting.movers import who_moves
 from obslab.jointfit.fitting.starting import plane_grid, start
 from obslab.jointfit.fitting.weights import pixel_scale_mas, weights
 from obslab.jointfit.mapping.layout import Layout
-from obslab.jointfit.mapping.terms import Points, Term
-from obslab.jointfit.polynomial import basis, chebyshev_grid
+from obslab.jointfit.mapping.terms import Points
+from obslab.jointfit.polynomial import basis
 from obslab.jointfit.projection import MAS, earth, homography
 from obslab.jointfit.selection import usable_reference
 from obslab.jointfit.solve.problem import Problem, State
@@ -35,25 +28,6 @@ GAUGE_REFERENCE_ARCSEC = 0.5
 """A reference with larger errors does not hold the low-order distortions of single exposures."""
 GAUGE_ARCSEC = 0.5
 """Then each exposure's mapping is held to its start within this, at the edge of the field."""
-
-
-class FitError(ObslabError, ValueError):
-    """Data or options that a joint fit cannot be made of."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """What the user chose about stars, errors and terms; ``fit`` documents each."""
-
-    motion: Any = "auto"
-    parallax: Any = "auto"
-    refraction: str | None = None
-    terms: tuple[Term, ...] = ()
-    floor_mas: Any = 0.0
-    reference_error_mas: float | None = None
-    reference_floor_mas: float = FLOOR_MAS
-    projector: str = "gnomonic"
-    gauge_arcsec: float | None = None
 
 
 @dataclass
@@ -101,7 +75,7 @@ def assemble(
     notes: list[str] = []
     identity = choices.projector == "identity"
     if identity:
-        grid, place, unit = _onto_held_image(measured, association, layout, grid, exposure)
+        grid, place, unit = onto_held_image(measured, association, layout, grid, exposure)
     else:
         unit = float(np.abs(grid).max())
         place = association.position / unit
@@ -118,11 +92,20 @@ def assemble(
     per_exposure = np.bincount(exposure[image], minlength=len(epochs))
     epoch_yr = float(np.average(epochs, weights=per_exposure))
     span = float(np.ptp(epochs[per_exposure > 0]))
-    motion, parallax = _who_moves(choices, reference, association, rows, exposure, image, epochs, star, count)
+    motion, parallax = who_moves(choices, reference, association, rows, exposure, image, epochs, star, count)
     prior = priors(
-        None if identity else reference, association.reference, place, association.frame, epoch_yr, span, unit,
-        motion, parallax, error_mas=choices.reference_error_mas, floor_mas=choices.reference_floor_mas,
-    )  # fmt: skip
+        None if identity else reference,
+        association.reference,
+        place,
+        association.frame,
+        epoch_yr,
+        span,
+        unit,
+        motion,
+        parallax,
+        error_mas=choices.reference_error_mas,
+        floor_mas=choices.reference_floor_mas,
+    )
     size = prior.at.shape[1]
     stars = np.zeros((count, size))
     stars[:, :2] = place
@@ -142,27 +125,49 @@ def assemble(
     terms = tuple(term.bind(points) for term in choices.terms)
     first = np.concatenate([[0], np.cumsum(np.bincount(image, minlength=images))]).astype(np.int64)
     problem = Problem(
-        basis(layout.inner_degree), basis(layout.outer_degree), layout.inner, layout.outer, exposure, first,
-        np.ascontiguousarray((x - mid[:, 0]) / half[:, 0]), np.ascontiguousarray((y - mid[:, 1]) / half[:, 1]),
-        weights(measured, rows, unit, floor, identity=identity), star, association.first, members,
+        basis(layout.inner_degree),
+        basis(layout.outer_degree),
+        layout.inner,
+        layout.outer,
+        exposure,
+        first,
+        np.ascontiguousarray((x - mid[:, 0]) / half[:, 0]),
+        np.ascontiguousarray((y - mid[:, 1]) / half[:, 1]),
+        weights(measured, rows, unit, floor, identity=identity),
+        star,
+        association.first,
+        members,
         np.broadcast_to(np.eye(3), plane.shape).copy() if identity else plane,
-        prior.information, prior.at, prior.free,
+        prior.information,
+        prior.at,
+        prior.free,
         np.repeat(~layout.held_inner[:, None], len(basis(layout.inner_degree)), 1),
         np.repeat(~layout.held_outer[:, None], len(basis(layout.outer_degree)), 1),
-        epochs - epoch_yr, directions, 0.0 if identity else np.radians(unit), unit, prior.on,
-        (association.reference >= 0) & (not identity), held_gauge, terms,
-    )  # fmt: skip
+        epochs - epoch_yr,
+        directions,
+        0.0 if identity else np.radians(unit),
+        unit,
+        prior.on,
+        (association.reference >= 0) & (not identity),
+        held_gauge,
+        terms,
+    )
     notes.append(f"stars: {prior.why}")
     begin = np.concatenate([np.zeros(0)] + [np.where(t.free, 0.0, 1.0) for t in terms])
     return Assembled(
-        problem, State(inner, outer, stars, begin), rows, epoch_yr, association.frame, association.frames, points, mas,
-        grid, measured.mid.values, measured.half.values, notes,
-    )  # fmt: skip
-
-
-def held_image(layout: Layout) -> int:
-    """The image whose pixels are the plane of a fit between images."""
-    return int(np.flatnonzero(layout.held_inner)[0])
+        problem,
+        State(inner, outer, stars, begin),
+        rows,
+        epoch_yr,
+        association.frame,
+        association.frames,
+        points,
+        mas,
+        grid,
+        measured.mid.values,
+        measured.half.values,
+        notes,
+    )
 
 
 def _floor(floor_mas: Any, count: int) -> Floats:
@@ -170,51 +175,10 @@ def _floor(floor_mas: Any, count: int) -> Floats:
     floor = np.asarray(floor_mas, np.float64)
     if floor.shape not in ((), (count,)) or not np.all((floor >= 0) & (floor < np.inf)):
         raise FitError(
-            f"floor_mas is {floor_mas!r}, wanted a number from 0 up, in mas, or one for each of {count} rows of measured"
+            f"floor_mas is {floor_mas!r}, wanted a number from 0 up, in mas, or one for each of {count} rows "
+            f"of measured"
         )
     return np.broadcast_to(floor, (count,))
-
-
-def _who_moves(
-    choices: Choices, reference: xr.Dataset | None, association: Association, rows: Any, exposure: Any, image: Any,
-    epochs: Floats, star: Any, count: int,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:  # fmt: skip
-    """Whose proper motion and parallax are fitted: by the rule, by yes or no, or by a mask over fitted stars."""
-    nobody = np.zeros(count, bool)
-    seen = np.flatnonzero(np.bincount(exposure[image], minlength=len(epochs)))
-    span, distinct = float(np.ptp(epochs[seen])), distinct_epochs(epochs[seen])
-    out = []
-    for choice, due, least, span_of_star in (
-        (choices.motion, motion_is_due, 2, LEAST_SPAN_OF_STAR_YR),
-        (choices.parallax, parallax_is_due, LEAST_EPOCHS_PARALLAX, LEAST_SPAN_YR),
-    ):
-        automatic = isinstance(choice, str) and choice == "auto"
-        if choices.projector == "identity" or choice is False or choice is None:
-            out.append(nobody.copy())
-        elif automatic and not due(reference, span, distinct):
-            out.append(nobody.copy())
-        elif automatic or choice is True:
-            own_span, measurements = _spans(epochs[exposure[image]], star, count)
-            if automatic:
-                out.append((own_span >= span_of_star) & (measurements >= least))
-            else:
-                out.append(((own_span > 0) & (measurements >= 2)) | (association.reference >= 0))
-        else:
-            mask = np.asarray(choice, bool)
-            if mask.shape != (count,):
-                raise FitError(
-                    f"the mask of moving stars has shape {mask.shape}, wanted ({count},): one for each fitted star"
-                )
-            out.append(mask)
-    return out[0], out[1]
-
-
-def _spans(when: Floats, star: Any, count: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Years from each star's first measurement to its last, and how many it has."""
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    np.minimum.at(low, star, when)
-    np.maximum.at(high, star, when)
-    return np.where(np.isfinite(low), high - low, 0.0), np.bincount(star, minlength=count)
 
 
 def _gauge(
@@ -222,8 +186,8 @@ def _gauge(
 ) -> Floats | None:
     """Weak information on the outer mappings where the reference does not hold them, and the word about it.
 
-    ``mas``: milliarcseconds of a plane unit. Without any, images that few stars join with the held one would shrink to
-    a point, where chi2 is zero.
+    ``mas``: milliarcseconds of a plane unit. Without any, images that few stars join with the held one would
+    shrink to a point, where chi2 is zero.
     """
     width = choices.gauge_arcsec
     if width is None:
@@ -233,10 +197,15 @@ def _gauge(
         if reference is not None and error is not None and error <= GAUGE_REFERENCE_ARCSEC * 1e3:
             return None
         width = GAUGE_ARCSEC
-        what = "there is no reference" if reference is None else f'its typical error is {(error or 0) / 1e3:.2g}"'
+        what = (
+            "there is no reference"
+            if reference is None
+            else f'its typical error is {(error or 0) / 1e3:.2g}"'
+        )
     if choices.projector != "identity" and choices.gauge_arcsec is None:
         notes.append(
-            f'the reference leaves low-order distortions to the gauge ({what}): mappings are held to the rough WCS '
+            f"the reference leaves low-order distortions to the gauge ({what}): mappings are held to the "
+            f"rough WCS "
             f'within {width:g}" at the edge'
         )
     if not width > 0:
@@ -252,43 +221,28 @@ def _gauge(
 
 
 def _points(
-    measured: xr.Dataset, exposures: xr.Dataset, rows: Any, exposure: Any, image: Any, x: Floats, y: Floats,
-    half: Floats, unit: float, color: Floats | None,
-) -> Points:  # fmt: skip
+    measured: xr.Dataset,
+    exposures: xr.Dataset,
+    rows: Any,
+    exposure: Any,
+    image: Any,
+    x: Floats,
+    y: Floats,
+    half: Floats,
+    unit: float,
+    color: Floats | None,
+) -> Points:
     detectors, number = np.unique(measured.detector.values, return_inverse=True)
     return Points(
-        x, y, half, exposure[image].astype(np.int64), number[image].astype(np.int64), tuple(detectors.tolist()),
+        x,
+        y,
+        half,
+        exposure[image].astype(np.int64),
+        number[image].astype(np.int64),
+        tuple(detectors.tolist()),
         color if color is not None else np.zeros(0),
-        tuple(exposures.band.values.astype(str).tolist()), exposures.airmass.values,
-        exposures.parallactic_angle.values, unit,
-    )  # fmt: skip
-
-
-def _onto_held_image(
-    measured: xr.Dataset, association: Association, layout: Layout, grid: Floats, exposure: Any
-) -> tuple[Floats, Floats, float]:
-    """For image-to-image fits: all grids and stars in pixels of the held image, over its half size."""
-    held = held_image(layout)
-    u, v = chebyshev_grid(int(np.sqrt(grid.shape[1])))
-    unit = float(measured.half.values[held].max())
-    to_common = homography(association.frame, association.frames[exposure])
-    m = to_common[:, None]
-    depth = m[..., 2, 0] * grid[..., 0] + m[..., 2, 1] * grid[..., 1] + m[..., 2, 2]
-    common = np.stack(
-        [
-            (m[..., r, 0] * grid[..., 0] + m[..., r, 1] * grid[..., 1] + m[..., r, 2]) / depth
-            for r in range(2)
-        ],
-        -1,
+        tuple(exposures.band.values.astype(str).tolist()),
+        exposures.airmass.values,
+        exposures.parallactic_angle.values,
+        unit,
     )
-    mine = common[held]
-    middle, scale = mine.mean(0), np.abs(mine - mine.mean(0)).max()
-    pixel = np.stack([u, v], -1) * measured.half.values[held] + measured.mid.values[held]
-    back = basis(1)  # it has to hold all over the mosaic, far from the held image
-    coefficients = np.linalg.lstsq(back(*((mine - middle) / scale).T), pixel / unit, rcond=None)[0]
-
-    def onto(place: Floats) -> Floats:
-        away = (place - middle) / scale
-        return np.asarray(back(away[..., 0], away[..., 1]) @ coefficients)
-
-    return onto(common), onto(association.position), unit

@@ -9,8 +9,12 @@ from numpy.typing import NDArray
 from obslab.jointfit.association import Association
 
 
-def colors(measured: xr.Dataset, reference: xr.Dataset | None, association: Association) -> NDArray[np.float64]:
-    """Color of each measurement's star, mag: its own column, else the mean of its star's, else the reference's; NaN."""
+def colors(
+    measured: xr.Dataset, reference: xr.Dataset | None, association: Association
+) -> NDArray[np.float64]:
+    """Color of each measurement's star, mag: its own column, else the mean of its star's, else the
+    reference's; NaN.
+    """
     star = association.star
     rows = np.flatnonzero(star >= 0)
     of_star = np.full(len(association.reference), np.nan)

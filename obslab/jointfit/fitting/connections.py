@@ -1,6 +1,7 @@
 """What hangs together: exposures and detectors that the others, or the reference, do not hold.
 
-Found before the fit and said by name, since afterwards a loose exposure is only a matrix that is nearly singular.
+Found before the fit and said by name, since afterwards a loose exposure is only a matrix that is nearly
+singular.
 """
 
 from __future__ import annotations
@@ -37,9 +38,13 @@ class Trouble:
 
 
 def troubles(
-    layout: Layout, exposure: NDArray[np.int32], numbers: NDArray[np.int32], image: NDArray[np.int32],
-    star: NDArray[np.uint32], association: Association,
-) -> list[Trouble]:  # fmt: skip
+    layout: Layout,
+    exposure: NDArray[np.int32],
+    numbers: NDArray[np.int32],
+    image: NDArray[np.int32],
+    star: NDArray[np.int32],
+    association: Association,
+) -> list[Trouble]:
     """Mappings that too few shared stars hold, and sets of exposures that nothing links.
 
     ``image``, ``star``: of each used measurement; ``exposure``: of each image; ``numbers``: of the exposures.
@@ -59,12 +64,16 @@ def troubles(
         kind = "image" if layout.model == "simple" else "detector"
         found.append(
             Trouble(
-                kind, layout.inner_names[m], tuple(mine.tolist()),
-                f"{kind if kind == 'image' else ''} {layout.inner_names[m]} shares {inner[m]} stars with the rest or "
-                f"the reference ({all_per_image[mine].sum()} measurements); its degree {layout.inner_degree} needs "
+                kind,
+                layout.inner_names[m],
+                tuple(mine.tolist()),
+                f"{kind if kind == 'image' else ''} {layout.inner_names[m]} shares {inner[m]} stars with the "
+                f"rest or "
+                f"the reference ({all_per_image[mine].sum()} measurements); its degree {layout.inner_degree} "
+                f"needs "
                 f"{wanted}".strip(),
             )
-        )  # fmt: skip
+        )
     count = len(numbers)
     per_exposure = np.bincount(exposure[image[holds]], minlength=count)
     outer_terms = (layout.outer_degree + 1) * (layout.outer_degree + 2) // 2
@@ -75,11 +84,14 @@ def troubles(
             mine = np.flatnonzero(exposure == e)
             found.append(
                 Trouble(
-                    "exposure", f"exposure {numbers[e]}", tuple(mine.tolist()),
-                    f"exposure {numbers[e]} shares {per_exposure[e]} stars with the rest or the reference; its degree "
+                    "exposure",
+                    f"exposure {numbers[e]}",
+                    tuple(mine.tolist()),
+                    f"exposure {numbers[e]} shares {per_exposure[e]} stars with the rest or the reference; "
+                    f"its degree "
                     f"{layout.outer_degree} needs {wanted}",
                 )
-            )  # fmt: skip
+            )
     found += _apart(exposure, numbers, image, star, has_reference, {t.name for t in found})
     return found
 
@@ -92,7 +104,8 @@ def refuse(found: list[Trouble]) -> None:
             "the data do not determine every mapping: "
             + "; ".join(t.sentence for t in found[:5])
             + more
-            + ". Leave them out (on_trouble='exclude', --exclude-troubled), lower the degrees, or select more stars",
+            + ". Leave them out (on_trouble='exclude', --exclude-troubled), lower the degrees, or select "
+            "more stars",
             troubles=tuple(found),
         )
 
@@ -100,7 +113,8 @@ def refuse(found: list[Trouble]) -> None:
 def apart_from(measured: xr.Dataset, association: Association, held: int) -> list[str]:
     """For a fit between images: a note on those that no chain of shared stars joins with the held one.
 
-    Transforms among themselves are fitted; where they lie against the held image is what their rough WCS says.
+    Transforms among themselves are fitted; where they lie against the held image is what their rough WCS
+    says.
     """
     from scipy.sparse.csgraph import connected_components
 
@@ -116,7 +130,8 @@ def apart_from(measured: xr.Dataset, association: Association, held: int) -> lis
     some = ", ".join(names[apart[:5]]) + (f" and {len(apart) - 5} more" if len(apart) > 5 else "")
     sets = len(set(label[apart].tolist()))
     return [
-        f"no chain of {LINKED} shared stars joins {some} with the held image {names[held]} ({sets} separate sets): from "
+        f"no chain of {LINKED} shared stars joins {some} with the held image {names[held]} ({sets} separate "
+        f"sets): from "
         "one set to another, transforms are those of the rough WCS"
     ]
 
@@ -130,10 +145,14 @@ def _shared(star: NDArray[Any], of: NDArray[Any], stars: int, count: int) -> NDA
 
 
 def _apart(
-    exposure: NDArray[np.int32], numbers: NDArray[np.int32], image: NDArray[np.int32], star: NDArray[np.uint32],
-    has_reference: NDArray[np.bool_], known: set[str],
-) -> list[Trouble]:  # fmt: skip
-    """Exposures that no chain of shared stars joins with the reference, or with the largest set without one."""
+    exposure: NDArray[np.int32],
+    numbers: NDArray[np.int32],
+    image: NDArray[np.int32],
+    star: NDArray[np.int32],
+    has_reference: NDArray[np.bool_],
+    known: set[str],
+) -> list[Trouble]:
+    """Exposures that no chain of shared stars joins with the reference, or, without one, with the most."""
     count = len(numbers)
     of = exposure[image]
     anchored = np.bincount(of[has_reference[star]], minlength=count)
@@ -157,9 +176,12 @@ def _apart(
         most = int(shared[e][used[used != e]].max(initial=0))
         out.append(
             Trouble(
-                "exposure", name, tuple(np.flatnonzero(exposure == e).tolist()),
-                f"{name} hangs loose: {anchored[e]} reference stars, and at most {most} stars shared with one other "
+                "exposure",
+                name,
+                tuple(np.flatnonzero(exposure == e).tolist()),
+                f"{name} hangs loose: {anchored[e]} reference stars, and at most {most} stars shared with "
+                f"one other "
                 f"exposure, where {LINKED} are needed",
             )
-        )  # fmt: skip
+        )
     return out

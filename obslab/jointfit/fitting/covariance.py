@@ -1,4 +1,6 @@
-"""Covariance of the mapping parameters, and what it says of positions. Made when asked for: it needs the dense matrix."""
+"""Covariance of the mapping parameters, and what it says of positions. Made when asked for: it needs the
+dense matrix.
+"""
 
 from __future__ import annotations
 
@@ -31,33 +33,33 @@ class Covariance:
     loose: tuple[str, ...]
 
     def predicted_error(self, image: int, x: Any, y: Any) -> Floats:
-        """(n, 2): standard error in mas, along xi and eta, of the mapping of an image at pixels."""
+        """(n, 2): standard error in mas, along xi and eta, of the mapping of an image at pixels; between
+        images pixels.
+
+        Between images it is of the place in the held image, which chains of shared stars may leave far less
+        certain than the transform of one image to another: ``transform_error``.
+        """
         r = self.result
-        p, s = r.assembled.problem, r.outcome.solver.state
-        x, y = np.atleast_1d(np.asarray(x, np.float64)), np.atleast_1d(np.asarray(y, np.float64))
-        u, v = r._normalised(image, x, y)
-        u, v = r._with_templates(image, u, v)
-        phi = p.inner_basis(u, v)
-        focal = phi @ s.inner[p.inner[image]].T
-        psi = p.outer_basis(focal[:, 0], focal[:, 1])
-        by_x, by_y = (psi @ d[p.outer[image]].T for d in p.outer_basis.derivatives(s.outer))
-        terms, outer_terms = len(p.inner_basis), len(p.outer_basis)
-        rows = np.zeros((len(u), 2, s.inner.size + s.outer.size + len(s.extra)))
-        c = int(p.inner[image]) * 2 * terms
-        o = s.inner.size + int(p.outer[image]) * 2 * outer_terms
-        for axis in range(2):
-            rows[:, axis, c : c + terms] = by_x[:, axis, None] * phi
-            rows[:, axis, c + terms : c + 2 * terms] = by_y[:, axis, None] * phi
-            rows[:, axis, o + axis * outer_terms : o + (axis + 1) * outer_terms] = psi
-        inner_u, inner_v = (phi @ d[p.inner[image]].T for d in p.inner_basis.derivatives(s.inner))
-        to_u = by_x * inner_u[:, :1] + by_y * inner_u[:, 1:]
-        to_v = by_x * inner_v[:, :1] + by_y * inner_v[:, 1:]
-        for column, (move_u, move_v) in _templates(r, image, x, y):
-            rows[:, :, s.inner.size + s.outer.size + column] = to_u * move_u[:, None] + to_v * move_v[:, None]
+        rows, _ = _derivatives(r, image, x, y)
+        p = r.assembled.problem
+        scale = p.unit if r.choices.projector == "identity" else p.unit / MAS
+        return np.asarray(self._errors(rows) * scale)
+
+    def transform_error(self, source: int, here: Floats, target: int, there: Floats) -> Floats:
+        """(n, 2): standard error in pixels of image ``target`` of what takes pixels ``here`` (2, n) of image
+        ``source`` to pixels ``there`` (2, n) of it.
+
+        Planes of two exposures are tilted against each other by a degree or so: taken as one, to 1e-4.
+        """
+        moved_here, _ = _derivatives(self.result, source, *here)
+        moved_there, jacobian = _derivatives(self.result, target, *there)
+        in_pixels = np.asarray(np.linalg.solve(jacobian, moved_here - moved_there), np.float64)
+        return np.asarray(self._errors(in_pixels) * self.result.measured.half.values[target])
+
+    def _errors(self, rows: Floats) -> Floats:
         part = rows[:, :, self.at]
         variance = np.einsum("nai,ij,naj->na", part, self.matrix, part, optimize=True)
-        scale = p.unit if r.choices.projector == "identity" else p.unit / MAS
-        return np.asarray(np.sqrt(np.maximum(variance, 0)) * scale)
+        return np.asarray(np.sqrt(np.maximum(variance, 0)))
 
     def of(self, name: str) -> float:
         """Standard error of one parameter, in its own units: plane units, or those of a term."""
@@ -84,8 +86,38 @@ def covariance(result: FitResult) -> Covariance:
     return Covariance(result, inverse, at, mine, loose)
 
 
-def _templates(result: FitResult, image: int, x: Floats, y: Floats) -> Iterator[tuple[int, tuple[Floats, Floats]]]:
-    """For each strength that acts on an image: its place among the terms' parameters, what one of it moves (u, v) by."""
+def _derivatives(result: FitResult, image: int, x: Any, y: Any) -> tuple[Floats, Floats]:
+    """(n, 2, parameters): what each parameter moves the mapped place of pixels by; (n, 2, 2): what (u, v)
+    does.
+    """
+    p, s = result.assembled.problem, result.outcome.solver.state
+    x, y = np.atleast_1d(np.asarray(x, np.float64)), np.atleast_1d(np.asarray(y, np.float64))
+    u, v = result._with_templates(image, *result._normalised(image, x, y))
+    phi = p.inner_basis(u, v)
+    focal = phi @ s.inner[p.inner[image]].T
+    psi = p.outer_basis(focal[:, 0], focal[:, 1])
+    by_x, by_y = (psi @ d[p.outer[image]].T for d in p.outer_basis.derivatives(s.outer))
+    terms, outer_terms = len(p.inner_basis), len(p.outer_basis)
+    rows = np.zeros((len(u), 2, s.inner.size + s.outer.size + len(s.extra)))
+    c = int(p.inner[image]) * 2 * terms
+    o = s.inner.size + int(p.outer[image]) * 2 * outer_terms
+    for axis in range(2):
+        rows[:, axis, c : c + terms] = by_x[:, axis, None] * phi
+        rows[:, axis, c + terms : c + 2 * terms] = by_y[:, axis, None] * phi
+        rows[:, axis, o + axis * outer_terms : o + (axis + 1) * outer_terms] = psi
+    inner_u, inner_v = (phi @ d[p.inner[image]].T for d in p.inner_basis.derivatives(s.inner))
+    jacobian = np.stack([by_x, by_y], -1) @ np.stack([inner_u, inner_v], -1)
+    for column, move in _templates(result, image, x, y):
+        rows[:, :, s.inner.size + s.outer.size + column] = np.einsum("nab,bn->na", jacobian, np.stack(move))
+    return rows, jacobian
+
+
+def _templates(
+    result: FitResult, image: int, x: Floats, y: Floats
+) -> Iterator[tuple[int, tuple[Floats, Floats]]]:
+    """For each strength that acts on an image: its place among the terms' parameters, what one of it moves
+    (u, v) by.
+    """
     detector = int(result.measured.detector.values[image])
     half = result.measured.half.values[image]
     terms = result.outcome.solver.terms
@@ -101,7 +133,10 @@ def parameter_names(result: FitResult) -> list[str]:
     """Names of all parameters: mapping, axis and powers; terms by their own."""
     p, layout = result.assembled.problem, result.layout
     names = []
-    for mappings, powers in ((layout.inner_names, p.inner_basis.powers), (layout.outer_names, p.outer_basis.powers)):
+    for mappings, powers in (
+        (layout.inner_names, p.inner_basis.powers),
+        (layout.outer_names, p.outer_basis.powers),
+    ):
         names += [f"{m} {axis} u{i}v{j}" for m in mappings for axis in ("xi", "eta") for i, j in powers]
     for term in p.terms:
         names += list(term.names)

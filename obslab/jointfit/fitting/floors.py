@@ -1,7 +1,7 @@
 """Error floors: what must be added in quadrature to the stated errors so that chi2 is what it should be.
 
-Maximum likelihood over the measurements that count: each residual's expected square is its variance less the part
-that its star's own freedom takes, (1 - h) (sigma^2 + floor^2).
+Maximum likelihood over the measurements that count: each residual's expected square is its variance less the
+part that its star's own freedom takes, (1 - h) (sigma^2 + floor^2).
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Covariances:
 def fit_floor(
     solver: Solver, variance: Floats, group: NDArray[np.int64], groups: int, parameters: int
 ) -> Floats:
-    """The floor of each group in plane units; ``variance`` (N,): as stated, without a floor; ``parameters`` of mappings
-    and terms take their part of the scatter as the stars do."""
+    """The floor of each group in plane units; ``variance`` (N,): as stated, without a floor; ``parameters``
+    of mappings and terms take their part of the scatter as the stars do."""
     p = solver.problem
     weight = solver.active[[0, -1]].astype(float).mean(0)
     used = weight > 0
@@ -83,7 +83,7 @@ def _inverse(parts: Floats) -> Floats:
     if len(parts) == 1:
         return np.asarray(1 / parts)
     a, b, c = parts
-    return np.stack([c, -b, a]) / (a * c - b * b)
+    return np.asarray(np.stack([c, -b, a]) / (a * c - b * b))
 
 
 def _slope(floor2: float, s2: Floats, r2: Floats) -> float:

@@ -1,4 +1,6 @@
-"""Held-out stars: kept from the mappings, then measured with them, so that the fit is judged by what it never saw."""
+"""Held-out stars: kept from the mappings, then measured with them, so that the fit is judged by what it never
+saw.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from obslab.jointfit.solve.solver import Solver
 
 
 def choose(places: NDArray[np.float64], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """A random ``fraction`` of the fitted stars at ``places`` (K, 2): the same ones however they are numbered."""
+    """A random ``fraction`` of the fitted stars at ``places`` (K, 2): the same ones however they are
+    numbered.
+    """
     held = np.zeros(len(places), bool)
     count = round(fraction * len(places))
     if count:
@@ -22,17 +26,17 @@ def choose(places: NDArray[np.float64], fraction: float, seed: int) -> NDArray[n
 
 
 def validate(solver: Solver, held: NDArray[np.bool_], cut: float) -> dict[str, Any]:
-    """Scatter of the held-out stars' measurements about their own mean place, with mappings they had no part in.
+    """Scatter of the held-out stars' measurements about their own mean place, with mappings they had no part
+    in.
 
     The caller has given their measurements their weight back, and their reference stars not yet.
     """
     p = solver.problem
     free = p.star_free.copy()
     p.star_free[~held] = 0
-    for _ in range(2):
-        solver.residuals(0.5 * cut if cut else np.inf)
-        solver.solve_stars(cut)
-        solver.accept(np.zeros(len(solver.free)), solver.star_step)
+    solver.residuals(0.5 * cut if cut else np.inf)
+    solver.solve_stars(cut)  # linear in a star's own parameters: one step is enough
+    solver.accept(np.zeros(len(solver.free)), solver.star_step)
     solver.residuals()
     freedom = solver.star_freedom()
     p.star_free[:] = free
@@ -49,7 +53,11 @@ def validate(solver: Solver, held: NDArray[np.bool_], cut: float) -> dict[str, A
     dof = round(2 * int(mine.sum()) - float(freedom[several].sum()))
     # Rms corrected for the place fitted out of the same measurements.
     scale = np.sqrt(2 * mine.sum() / max(dof, 1))
-    rms = float(np.sqrt(np.mean(np.concatenate([r0, r1]) ** 2)) * scale * p.unit / MAS) if mine.any() else np.nan
+    rms = (
+        float(np.sqrt(np.mean(np.concatenate([r0, r1]) ** 2)) * scale * p.unit / MAS)
+        if mine.any()
+        else np.nan
+    )
     all_of = int((held[p.star] & (p.weight[0] > 0)).sum())
     return {
         "stars": int(held.sum()),

@@ -12,16 +12,23 @@ from numpy.typing import NDArray
 
 from obslab.jointfit.association import Association
 from obslab.jointfit.fitting import connections
-from obslab.jointfit.fitting.assembling import FitError
+from obslab.jointfit.fitting.choices import FitError
 from obslab.jointfit.mapping.layout import Layout
 
 log = logging.getLogger(__name__)
 
 
 def without_troubles(
-    measured: xr.Dataset, exposures: xr.Dataset, association: Association, plan: Layout, on_trouble: str, select: Any = None
+    measured: xr.Dataset,
+    exposures: xr.Dataset,
+    association: Association,
+    plan: Layout,
+    on_trouble: str,
+    select: Any = None,
 ) -> tuple[Association, list[connections.Trouble]]:
-    """Refuse, or leave out, what the data do not determine; what the user did not ``select`` at all is left out."""
+    """Refuse, or leave out, what the data do not determine; what the user did not ``select`` at all is left
+    out.
+    """
     exposure = np.searchsorted(exposures.exposure.values, measured.exposure.values).astype(np.int32)
     every: list[connections.Trouble] = []
     while True:  # what leaves may leave others alone
@@ -55,7 +62,11 @@ def _touched(measured: xr.Dataset, trouble: connections.Trouble, select: Any) ->
 
 def nothing_to_fit(association: Association, found: list[connections.Trouble]) -> FitError:
     """What to raise when no star is left."""
-    counts = {k: v for k, v in association.counts.items() if v and k in ("alone", "ambiguous", "too_few", "not_offered")}
+    counts = {
+        k: v
+        for k, v in association.counts.items()
+        if v and k in ("alone", "ambiguous", "too_few", "not_offered")
+    }
     why = ", ".join(f"{count:,} measurements {what.replace('_', ' ')}" for what, count in counts.items())
     if found:
         why = "; ".join(t.sentence for t in found[:3])
@@ -71,14 +82,20 @@ def excluded_rows(measured: xr.Dataset, before: NDArray[np.bool_], exclude: Any)
     given = np.asarray(exclude)
     if given.dtype == bool:
         if given.shape != before.shape:
-            raise FitError(f"the mask to exclude has shape {given.shape}, wanted {before.shape}: rows of measured")
+            raise FitError(
+                f"the mask to exclude has shape {given.shape}, wanted {before.shape}: rows of measured"
+            )
         return np.asarray(before | given)
     if given.size and given.dtype.kind not in "iu":
-        raise FitError(f"exclude is {given.dtype}, wanted a mask, ids, or {{'exposure': ..., 'detector': ...}}")
+        raise FitError(
+            f"exclude is {given.dtype}, wanted a mask, ids, or {{'exposure': ..., 'detector': ...}}"
+        )
     ids = np.unique(given)
     missing = ids[~np.isin(ids, measured.id.values)]
     if len(missing):
-        raise FitError(f"there is no measurement with id {missing[0]} to exclude; ids are those of measured.id")
+        raise FitError(
+            f"there is no measurement with id {missing[0]} to exclude; ids are those of measured.id"
+        )
     return np.asarray(before | np.isin(measured.id.values, ids))
 
 
@@ -117,11 +134,18 @@ def _without(association: Association, out: NDArray[np.bool_]) -> Association:
     members = association.members[star[association.members] >= 0]
     count = np.bincount(star[star >= 0], minlength=int(keep.sum()))
     return replace(
-        association, star=star, reference=association.reference[keep], position=association.position[keep],
-        first=np.concatenate([[0], np.cumsum(count)]).astype(np.int64), members=members,
+        association,
+        star=star,
+        reference=association.reference[keep],
+        position=association.position[keep],
+        first=np.concatenate([[0], np.cumsum(count)]).astype(np.int64),
+        members=members,
         counts={
-            **association.counts, "associated": len(members), "stars": int(keep.sum()),
+            **association.counts,
+            "associated": len(members),
+            "stars": int(keep.sum()),
             "stars_with_reference": int((association.reference[keep] >= 0).sum()),
-            "left_out_later": association.counts.get("left_out_later", 0) + int((out & (association.star >= 0)).sum()),
+            "left_out_later": association.counts.get("left_out_later", 0)
+            + int((out & (association.star >= 0)).sum()),
         },
-    )  # fmt: skip
+    )

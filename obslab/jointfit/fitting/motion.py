@@ -1,4 +1,4 @@
-"""What the reference says of each fitted star: place, proper motion and parallax, at the catalogue's own epoch."""
+"""What the reference says of each fitted star: place, motion and parallax, at the catalogue's own epoch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from obslab.jointfit.solve.problem import MOTION, PARALLAX, POSITION
 Floats = NDArray[np.float64]
 
 FLOOR_MAS = 0.05
-"""Smallest error of a reference position. Gaia's own systematics; it also keeps the weights within float32."""
+"""Smallest error of a reference position: Gaia's own systematics. It also keeps weights within float32."""
 FLOOR_MAS_YR = 0.01
 NEGLIGIBLE_MAS = 0.05
 """Motion within the data that is not worth three more parameters of each star."""
 LEAST_SPAN_YR = 1.0
 LEAST_SPAN_OF_STAR_YR = 0.25
-"""A star seen within less moves by less than its errors; with more, and two measurements, a wide prior does the rest."""
+"""A star seen within less moves by less than its errors; with more, a wide prior does the rest."""
 LEAST_EPOCHS = 3
 LEAST_EPOCHS_PARALLAX = 5
 SAME_EPOCH_YR = 1 / 365.25
 WIDE = 10.0
-"""Prior of a star without a reference: this many times the scatter of the reference's own motions. So wide that it
-pulls no fast star, and that degrees of freedom, which take it for what is known, come out right within 1 %."""
+"""Prior of a star without a reference: this many times the scatter of the reference's own motions. So wide
+that it pulls no fast star, and that degrees of freedom, which take it for what is known, come out right
+within 1 %."""
 
 UNKNOWN_MAS_YR, UNKNOWN_MAS = 100.0, 20.0
 """The same where the reference has no motions, or no parallaxes."""
@@ -40,8 +41,9 @@ class MotionError(ObslabError, ValueError):
 
 @dataclass(frozen=True)
 class Priors:
-    """For K fitted stars, in plane units: information (packed upper triangle) about 2 or 5 parameters, and their
-    values there; which may move; those without a reference have no prior, or a wide one on the motion."""
+    """For K fitted stars, in plane units: information (packed upper triangle) about 2 or 5 parameters, and
+    their values there; which may move; those without a reference have no prior, or a wide one on the motion.
+    """
 
     information: Floats
     at: Floats
@@ -62,27 +64,31 @@ def notes(reference: xr.Dataset | None, exposures: xr.Dataset, motion: Any, para
         raise MotionError(
             "proper motions of all stars cannot be fitted: "
             + ("there is no reference" if reference is None else "the reference has none")
-            + ", so the mappings would take up the mean motion of the field; give a reference with proper motions, a mask "
-            "of some stars, or motion=False"
+            + ", so the mappings would take up the mean motion of the field; give a reference with proper "
+            "motions, a mask of some stars, or motion=False"
         )
     if parallax is True and reference is None:
-        raise MotionError("parallaxes of all stars cannot be fitted without a reference; give one, or parallax=False")
+        raise MotionError(
+            "parallaxes of all stars cannot be fitted without a reference; give one, or parallax=False"
+        )
     if reference is None or has_motion or not reference.sizes["reference"]:
         return []
     years = float(np.median(exposures.epoch.values) - np.nanmedian(reference.epoch.values))
     if abs(years) < LEAST_SPAN_YR:
         return []
     return [
-        f"the reference has no proper motions and was made {abs(years):.1f} years {'before' if years > 0 else 'after'} the "
+        f"the reference has no proper motions and was made {abs(years):.1f} years "
+        f"{'before' if years > 0 else 'after'} the "
         "images: its errors have to allow for what stars moved since (reference_error_mas, --reference-error)"
     ]
 
 
 def motion_is_due(reference: xr.Dataset | None, span_yr: float, epochs: int) -> bool:
-    """The default rule: fit proper motions over a year or more with three epochs or more, if the reference has any.
+    """The default rule: fit proper motions over a year or more with three epochs or more, if the reference
+    has any.
 
-    Without motions in the reference nothing holds the field as a whole, and the exposures' own mappings would take
-    up the mean motion.
+    Without motions in the reference nothing holds the field as a whole, and the exposures' own mappings would
+    take up the mean motion.
     """
     if reference is None or span_yr < LEAST_SPAN_YR or epochs < LEAST_EPOCHS:
         return False
@@ -117,8 +123,8 @@ def priors(
 ) -> Priors:
     """What the reference says of stars that start at ``start`` (K, 2), in plane units.
 
-    ``motion``, ``parallax`` (K,): whose are to be fitted. ``error_mas``: an error for all positions in place of the
-    catalogue's.
+    ``motion``, ``parallax`` (K,): whose are to be fitted. ``error_mas``: an error for all positions in place
+    of the catalogue's.
     """
     count = len(of_star)
     has = of_star >= 0
@@ -126,16 +132,26 @@ def priors(
     information = np.zeros((count, size * (size + 1) // 2))
     at = np.zeros((count, size))
     at[:, :2] = start
-    free = np.full(count, POSITION, np.uint8)
+    free: NDArray[np.uint8] = np.full(count, POSITION, np.uint8)
     why = "positions"
     if size == 5:
-        free |= np.where(motion, MOTION, 0).astype(np.uint8) | np.where(parallax, PARALLAX, 0).astype(np.uint8)
-        why = f"positions; proper motions of {int(motion.sum()):,} stars, parallaxes of {int(parallax.sum()):,}"
+        free[motion] |= np.uint8(MOTION)
+        free[parallax] |= np.uint8(PARALLAX)
+        why = (
+            f"positions; proper motions of {int(motion.sum()):,} stars, parallaxes of {int(parallax.sum()):,}"
+        )
     if reference is not None and has.any():
         full, center = _of_reference(
-            reference, of_star[has], frame, epoch_yr, unit, size, motion[has], error_mas=error_mas,
+            reference,
+            of_star[has],
+            frame,
+            epoch_yr,
+            unit,
+            size,
+            motion[has],
+            error_mas=error_mas,
             floor_mas=floor_mas,
-        )  # fmt: skip
+        )
         rows, columns = np.triu_indices(size)
         if size == 5:
             full = _known_to_the_catalogue(full, free[has])
@@ -146,12 +162,16 @@ def priors(
             rest = np.zeros((size, size))
             rest[[2, 3, 4], [2, 3, 4]] = [1 / motion_width**2, 1 / motion_width**2, 1 / parallax_width**2]
             information[~has] = rest[rows, columns]
-    on = (information.any(1)).astype(np.uint8)
+    on = np.asarray(information.any(1), np.uint8)
     return Priors(information, at, free, on, why)
 
 
 def _five(
-    reference: xr.Dataset | None, used: Any, span_yr: float, motion: NDArray[np.bool_], parallax: NDArray[np.bool_]
+    reference: xr.Dataset | None,
+    used: Any,
+    span_yr: float,
+    motion: NDArray[np.bool_],
+    parallax: NDArray[np.bool_],
 ) -> bool:
     """Whether stars move by more than a little within the data, or their motion is to be fitted."""
     if motion.any() or parallax.any():
@@ -164,9 +184,17 @@ def _five(
 
 
 def _of_reference(
-    reference: xr.Dataset, used: Any, frame: Floats, epoch_yr: float, unit: float, size: int,
-    free_motion: NDArray[np.bool_], *, error_mas: float | None, floor_mas: float,
-) -> tuple[Floats, Floats]:  # fmt: skip
+    reference: xr.Dataset,
+    used: Any,
+    frame: Floats,
+    epoch_yr: float,
+    unit: float,
+    size: int,
+    free_motion: NDArray[np.bool_],
+    *,
+    error_mas: float | None,
+    floor_mas: float,
+) -> tuple[Floats, Floats]:
     """Information matrices (n, size, size) and values (n, size) of the reference stars ``used``."""
     r = reference.isel(reference=used)
     ra, dec = r.ra.values, r.dec.values
@@ -174,7 +202,8 @@ def _of_reference(
     local = frames(ra, dec)
     depth = star @ frame[2]
     place = np.stack([star @ frame[0], star @ frame[1]], -1) / depth[:, None] / DEG  # deg
-    # (xi, eta) change by (axis . d - place pole . d) / depth for a change d of the direction, d east or north.
+    # (xi, eta) change by (axis . d - place pole . d) / depth for a change d of the direction, d east or
+    # north.
     east, north = local[:, 0], local[:, 1]
     turn = np.empty((len(ra), 2, 2))
     for column, direction in enumerate((east, north)):
@@ -182,13 +211,17 @@ def _of_reference(
             along = direction @ frame[row] - place[:, row] * DEG * (direction @ frame[2])
             turn[:, row, column] = along / depth
     scale = MAS / unit
-    errors = np.stack([r.ra_error.values, r.dec_error.values], -1) if error_mas is None else np.full((len(ra), 2), error_mas)
+    errors = (
+        np.stack([r.ra_error.values, r.dec_error.values], -1)
+        if error_mas is None
+        else np.full((len(ra), 2), error_mas)
+    )
     errors = np.maximum(errors, floor_mas)
     motion = np.nan_to_num(np.stack([r.pm_ra.values, r.pm_dec.values], -1))
     motion_error = np.stack([r.pm_ra_error.values, r.pm_dec_error.values], -1)
     known = np.isfinite(motion_error) & np.isfinite(np.stack([r.pm_ra.values, r.pm_dec.values], -1))
-    # A star of unknown motion in a catalogue of others that move does so like them; where none is known, errors of
-    # positions are taken as they are given.
+    # A star of unknown motion in a catalogue of others that move does so like them; where none is known,
+    # errors of positions are taken as they are given.
     motion_error = np.where(known, motion_error, _spread(reference.pm_ra.values, reference.pm_dec.values))
     dt = r.epoch.values - epoch_yr  # from the fit's epoch to the catalogue's
     speed = np.einsum("nij,nj->ni", turn, motion) * scale
@@ -222,8 +255,8 @@ def _of_reference(
 
 
 def _known_to_the_catalogue(full: Floats, free: NDArray[np.uint8]) -> Floats:
-    """Information about the free parameters alone, where others are kept at the catalogue's values: those have errors
-    too, which widen the rest (the Schur complement)."""
+    """Information about the free parameters alone, where others are kept at the catalogue's values: those
+    have errors too, which widen the rest (the Schur complement)."""
     bits = np.array([POSITION, POSITION, MOTION, MOTION, PARALLAX], np.uint8)
     out = full.copy()
     for pattern in np.unique(free):
@@ -236,7 +269,9 @@ def _known_to_the_catalogue(full: Floats, free: NDArray[np.uint8]) -> Floats:
         inner = np.linalg.inv(block[:, kept[:, None], kept])
         across = block[:, rest[:, None], kept]
         narrowed = np.zeros_like(block)
-        narrowed[:, rest[:, None], rest] = block[:, rest[:, None], rest] - across @ inner @ np.swapaxes(across, 1, 2)
+        narrowed[:, rest[:, None], rest] = block[:, rest[:, None], rest] - across @ inner @ np.swapaxes(
+            across, 1, 2
+        )
         out[mine] = narrowed
     return out
 
@@ -249,7 +284,9 @@ def _wide(reference: xr.Dataset) -> tuple[float, float]:
 
 
 def _spread(*values: Floats) -> float:
-    """Typical size of what is known of them, as the sigma of a normal distribution about zero; 0: nothing is known."""
+    """Typical size of what is known of them, as the sigma of a normal distribution about zero; 0: nothing is
+    known.
+    """
     known = np.concatenate(values)
     known = known[np.isfinite(known)]
     return float(1.4826 * np.median(np.abs(known))) if len(known) else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ Bools = NDArray[np.bool_]
 FLOOR_ROUNDS = 4
 FLOOR_STEADY = 0.01
 """Rounds end when no floor changes by more, as a fraction of itself."""
+
+
+LOOSE_SIGMA = 1.0
+LOOSE_FLICKER = 1e-4
 
 
 @dataclass
@@ -72,8 +76,9 @@ def run(
 ) -> Outcome:
     """Fit the stages in their order.
 
-    The last stage is fitted without the held-out stars first, judged on them, and then with them; the mappings
-    that come out rest on every star. ``fit_floor``: group of each measurement whose error floor is fitted.
+    The last stage is fitted without the held-out stars first, judged on them, and then with them; the
+    mappings that come out rest on every star. ``fit_floor``: group of each measurement whose error floor is
+    fitted.
     """
     with pool.one_blas_thread():
         begin = time.perf_counter()
@@ -87,10 +92,13 @@ def run(
             stages.apply(names, solver, layout, free, gone)
             if number:
                 _judge_anew(solver, outcome)
-            outcome.descend(control, "+".join(sorted(names)), progress)
+            more = back is not None and number == len(wanted) - 1 and fit_floor is None
+            outcome.descend(_loosely(control) if more else control, "+".join(sorted(names)), progress)
         if fit_floor is not None:
             _fit_floors(assembled, outcome, control, fit_floor, back and back[0], progress)
-        if shrinkage and assembled.problem.gauge is None:  # what a gauge holds has no errors to be compared with
+        if (
+            shrinkage and assembled.problem.gauge is None
+        ):  # what a gauge holds has no errors to be compared with
             # Held-out stars judge the mappings as they are; what follows is only nearer to the truth.
             outcome.shrunk = shrink(solver)
         outcome.seconds["fit"] = time.perf_counter() - begin
@@ -105,10 +113,16 @@ def run(
     return outcome
 
 
+def _loosely(control: Control) -> Control:
+    """What will do where the held-out stars are yet to come: within a sigma of all parameters together."""
+    return replace(control, tolerance_sigma=max(control.tolerance_sigma, LOOSE_SIGMA), flicker=LOOSE_FLICKER)
+
+
 def finish(outcome: Outcome, star_free: NDArray[np.uint8]) -> None:
     """Leave residuals, star errors and verdicts that belong to the final state.
 
-    ``star_free``: what any stage fitted of each star; it has an error, though the last stage may have kept it.
+    ``star_free``: what any stage fitted of each star; it has an error, though the last stage may have kept
+    it.
     """
     solver = outcome.solver
     solver.problem.star_free[:] = star_free | np.uint8(POSITION)
@@ -117,17 +131,19 @@ def finish(outcome: Outcome, star_free: NDArray[np.uint8]) -> None:
 
 
 def without_data(solver: Solver, layout: Layout) -> Bools:
-    """Outer mappings (and, held at once, inner ones) that no measurement speaks for: they stay as they are."""
+    """Outer mappings (and, held at once, inner ones) that no measurement speaks for: they stay."""
     outer, inner = data(solver)
     layout.held_inner[inner == 0] = True
     return np.asarray(outer == 0)
 
 
-def data(solver: Solver) -> tuple[Floats, Floats]:
+def data(solver: Solver) -> tuple[NDArray[Any], NDArray[Any]]:
     """Measurements with a weight, of each outer and of each inner mapping."""
     p = solver.problem
     per_image = np.bincount(p.image_of, p.weight[0] > 0, len(p.inner))
-    return np.bincount(p.outer, per_image, len(p.outer_free)), np.bincount(p.inner, per_image, len(p.inner_free))
+    return np.bincount(p.outer, per_image, len(p.outer_free)), np.bincount(
+        p.inner, per_image, len(p.inner_free)
+    )
 
 
 def _judge_anew(solver: Solver, outcome: Outcome) -> None:
@@ -151,12 +167,19 @@ def _hold_back(solver: Solver, held: Bools) -> tuple[NDArray[np.float32], NDArra
 
 
 def _judge_by(
-    outcome: Outcome, held: Bools, weight: NDArray[np.float32], on: NDArray[np.uint8], star_free: NDArray[np.uint8]
+    outcome: Outcome,
+    held: Bools,
+    weight: NDArray[np.float32],
+    on: NDArray[np.uint8],
+    star_free: NDArray[np.uint8],
 ) -> None:
     """Give the held-out stars their weight back and measure the mappings by them."""
     solver = outcome.solver
     p = solver.problem
-    p.weight, p.reference_on = weight, np.where(held & p.measured_prior, 0, np.where(held, on, p.reference_on))
+    p.weight, p.reference_on = (
+        weight,
+        np.where(held & p.measured_prior, 0, np.where(held, on, p.reference_on)),
+    )
     p.reference_on = p.reference_on.astype(np.uint8)
     mine = held[p.star]
     solver.active[:, mine] = weight[:, mine]
@@ -169,9 +192,13 @@ def _judge_by(
 
 
 def _fit_floors(
-    assembled: Assembled, outcome: Outcome, control: Control, group: NDArray[np.int64],
-    whole: NDArray[np.float32] | None, progress: Progress | None,
-) -> None:  # fmt: skip
+    assembled: Assembled,
+    outcome: Outcome,
+    control: Control,
+    group: NDArray[np.int64],
+    whole: NDArray[np.float32] | None,
+    progress: Progress | None,
+) -> None:
     """Fit the floor of each group and the mappings in turn; the weights of held-out stars get it as well."""
     solver = outcome.solver
     p = solver.problem

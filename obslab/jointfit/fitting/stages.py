@@ -1,6 +1,7 @@
 """Stages: which parameters are fitted, one after the other, by name.
 
-    mappings  mappings:detectors  mappings:exposures  mappings:images  positions  pm  parallax  refraction  templates
+    mappings  mappings:detectors  mappings:exposures  mappings:images  positions  pm  parallax  refraction
+    templates
 
 A stage joins names with "+"; a fit is a list of stages. jointcal's sequence is
 ["mappings:exposures", "mappings:detectors", "positions", "mappings+positions"].
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from obslab.errors import ObslabError
 from obslab.jointfit.mapping.layout import Layout
@@ -53,7 +55,9 @@ def parse(stages: Iterable[str] | str | None) -> tuple[frozenset[str], ...]:
     return tuple(parsed)
 
 
-def check(stages: Iterable[frozenset[str]], layout: Layout, terms: Iterable[object], motion: bool, parallax: bool) -> None:
+def check(
+    stages: Iterable[frozenset[str]], layout: Layout, terms: Iterable[object], motion: bool, parallax: bool
+) -> None:
     """Refuse stages that name what the model has not, or leave out what was asked for by another option."""
     named = frozenset().union(*stages)
     simple = layout.model == "simple"
@@ -82,12 +86,20 @@ def stage_of(term: object) -> str:
 def star_bits(stages: Iterable[frozenset[str]]) -> np.uint8:
     """Bits of what the stages fit of a star, all together."""
     names = frozenset().union(*stages)
-    return np.uint8(POSITION * ("positions" in names) | MOTION * ("pm" in names) | PARALLAX * ("parallax" in names))
+    return np.uint8(
+        POSITION * ("positions" in names) | MOTION * ("pm" in names) | PARALLAX * ("parallax" in names)
+    )
 
 
-def apply(names: frozenset[str], solver: Solver, layout: Layout, star_free: np.ndarray, gone: np.ndarray) -> None:  # type: ignore[type-arg]
-    """Let the solver move what the stage names. ``star_free``: what each star may at most; ``gone`` (outer mappings):
-    those without data, which stay."""
+def apply(
+    names: frozenset[str],
+    solver: Solver,
+    layout: Layout,
+    star_free: NDArray[np.uint8],
+    gone: NDArray[np.bool_],
+) -> None:
+    """Let the solver move what the stage names. ``star_free``: what each star may at most; ``gone`` (outer
+    mappings): those without data, which stay."""
     p = solver.problem
     simple = layout.model == "simple"
     every = "mappings" in names

@@ -14,7 +14,9 @@ Floats = NDArray[np.float64]
 GRID = 8
 
 
-def plane_grid(measured: xr.Dataset, frame_stack: Floats, affine: Floats, exposure: NDArray[np.int32]) -> Floats:
+def plane_grid(
+    measured: xr.Dataset, frame_stack: Floats, affine: Floats, exposure: NDArray[np.int32]
+) -> Floats:
     """(B, P, 2): the rough WCS, aligned, on a grid of (u, v), in each exposure's plane (deg)."""
     start = measured.start.values
     values = basis(degree_of(start.shape[2]))(*chebyshev_grid(GRID))
@@ -78,7 +80,9 @@ def start(layout: Layout, grid: Floats) -> tuple[Floats, Floats]:
 
 
 def outer_from(layout: Layout, inner: Floats, grid: Floats) -> Floats:
-    """Coefficients of outer mappings, affine, that put known inner ones onto ``grid`` (plane units) as well as can be."""
+    """Coefficients of outer mappings, affine, that put known inner ones onto ``grid`` (plane units) as well
+    as can be.
+    """
     outer = np.zeros((len(layout.outer_names), 2, len(basis(layout.outer_degree))))
     outer[:] = basis(layout.outer_degree).identity()
     focal = np.einsum("pk,bak->bpa", basis(layout.inner_degree)(*chebyshev_grid(GRID)), inner[layout.inner])

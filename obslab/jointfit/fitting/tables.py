@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,19 @@ import xarray as xr
 
 from obslab.jointfit.association import Association
 from obslab.jointfit.datasets import EXPOSURES, MEASURED, REFERENCE
-from obslab.jointfit.fitting.assembling import FitError
+from obslab.jointfit.fitting.choices import FitError
 
 
 def in_order(
-    measured: xr.Dataset, reference: xr.Dataset | None, exposures: xr.Dataset, select: Any, association: Association | None
+    measured: xr.Dataset,
+    reference: xr.Dataset | None,
+    exposures: xr.Dataset,
+    select: Any,
+    association: Association | None,
 ) -> tuple[xr.Dataset, xr.Dataset, Any]:
-    """measured, exposures and the selection, ordered by exposure, detector and image; checked against their schemas."""
+    """measured, exposures and the selection, ordered by exposure, detector and image; checked against their
+    schemas.
+    """
     MEASURED.check(measured)
     EXPOSURES.check(exposures)
     if reference is not None:
@@ -61,18 +68,24 @@ def _sound(measured: xr.Dataset) -> None:
     good &= np.abs(np.linalg.det(measured.start.values[:, :, 1:3])) > 0
     if not good.all():
         raise FitError(
-            f"image {names[np.argmin(good)]} has no usable rough WCS: its crval, start, mid or half is not a number or "
+            f"image {names[np.argmin(good)]} has no usable rough WCS: its crval, start, mid or half is not a "
+            f"number or "
             "zero; correct its header or leave it out",
             images=names[~good].tolist(),
         )
     image = measured.image.values
-    if image.size and not (0 <= image.min() and image.max() < len(names)):
-        raise FitError(f"measured.image reaches from {image.min()} to {image.max()}, and there are {len(names)} images")
+    if image.size and not (image.min() >= 0 and image.max() < len(names)):
+        raise FitError(
+            f"measured.image reaches from {image.min()} to {image.max()}, and there are {len(names)} images"
+        )
     seen: dict[tuple[int, int], str] = {}
-    for key, name in zip(zip(measured.exposure.values, measured.detector.values, strict=True), names, strict=True):
+    for key, name in zip(
+        zip(measured.exposure.values, measured.detector.values, strict=True), names, strict=True
+    ):
         if key in seen:
             raise FitError(
-                f"images {seen[key]} and {name} both are detector {key[1]} of exposure {key[0]}: one file twice, or a "
+                f"images {seen[key]} and {name} both are detector {key[1]} of exposure {key[0]}: one file "
+                f"twice, or a "
                 "wrong number; leave one out",
                 images=[seen[key], str(name)],
             )
@@ -80,11 +93,13 @@ def _sound(measured: xr.Dataset) -> None:
 
 
 def _copies(measured: xr.Dataset) -> None:
-    """One image under two numbers: its errors would be there twice, and the fit would trust them as independent."""
+    """One image under two numbers: its errors would be there twice, and the fit would trust them as
+    independent.
+    """
     first = np.searchsorted(measured.image.values, np.arange(measured.sizes["image"] + 1))
     x, y = measured.x.values, measured.y.values
     seen: dict[tuple[Any, ...], int] = {}
-    for i, (a, b) in enumerate(zip(first[:-1], first[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(first)):
         if b - a < 2:
             continue
         key = (b - a, float(np.nansum(x[a:b])), float(np.nansum(y[a:b])))
@@ -93,7 +108,8 @@ def _copies(measured: xr.Dataset) -> None:
             continue
         names = measured["name"].values
         raise FitError(
-            f"images {names[j]} and {names[i]} hold the same {b - a} positions: one file under two numbers; leave one out",
+            f"images {names[j]} and {names[i]} hold the same {b - a} positions: one file under two numbers; "
+            f"leave one out",
             images=[str(names[j]), str(names[i])],
         )
 
@@ -106,7 +122,8 @@ def _fits(association: Association, measured: xr.Dataset, exposures: xr.Dataset,
     wanted = measured.sizes["measured"], exposures.sizes["exposure"]
     if shapes != wanted:
         raise FitError(
-            f"the association is of {shapes[0]} measurements and {shapes[1]} exposures, the tables have {wanted[0]} and "
+            f"the association is of {shapes[0]} measurements and {shapes[1]} exposures, the tables have "
+            f"{wanted[0]} and "
             f"{wanted[1]}: it is of other tables"
         )
     ordered = (measured.image.values, measured.exposure.values, exposures.exposure.values)

@@ -27,9 +27,9 @@ def weights(
 ) -> NDArray[np.float32]:
     """Information about each place in the plane, (1, n), or (3, n) where errors differ by direction.
 
-    ``floor`` (n,): plane units, added in quadrature. ``identity``: planes are pixels, of an image that may be turned
-    against the measurement's, so errors are taken as round. One scale for an image: the scale of a wide camera
-    changes by 0.2 % over a detector, which changes chi2 by less than that.
+    ``floor`` (n,): plane units, added in quadrature. ``identity``: planes are pixels, of an image that may be
+    turned against the measurement's, so errors are taken as round. One scale for an image: the scale of a
+    wide camera changes by 0.2 % over a detector, which changes chi2 by less than that.
     """
     image = measured.image.values[rows]
     ellipses = "sigma_x" in measured

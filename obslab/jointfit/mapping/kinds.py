@@ -1,7 +1,7 @@
 """KINDS: an example of every term there is.
 
-One test goes through it and compares each one's derivatives with finite differences, alone and through the solver. A
-new term is in that test once it is listed here.
+One test goes through it and compares each one's derivatives with finite differences, alone and through the
+solver. A new term is in that test once it is listed here.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Layout: which polynomials the mapping of each image is made of, and which of them hold the gauge.
 
-The mapping of an image is outer(inner(u, v)). A model is a small function from the image table to a Layout, and
-``MODELS`` names the ones there are:
+The mapping of an image is outer(inner(u, v)). A model is a small function from the image table to a Layout,
+and ``MODELS`` names the ones there are:
 
 - simple: an inner polynomial for each image, the outer one the identity;
-- constrained: an inner one for each detector, an outer one for each exposure. What the one gains the other can
-  lose, so one exposure is held: 10 exposures of 36 detectors are 360 mappings with the first model, 46 with this.
-  Each instrument epoch has detectors, and a held exposure, of its own.
+- constrained: an inner one for each detector, an outer one for each exposure. What the one gains the other
+  can lose, so one exposure is held: 10 exposures of 36 detectors are 360 mappings with the first model, 46
+  with this. Each instrument epoch has detectors, and a held exposure, of its own.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def constrained(
 ) -> Layout:
     """One polynomial for each detector of an instrument epoch, composed with one for each exposure.
 
-    ``weight``: measurements of each exposure; the best-measured one of each instrument epoch is held, or the one
-    numbered ``held``. jointcal's ConstrainedPolyModel has degrees 1 and 5; warped detectors want 4 and 2.
+    ``weight``: measurements of each exposure; the best-measured one of each instrument epoch is held, or the
+    one numbered ``held``. jointcal's ConstrainedPolyModel has degrees 1 and 5; warped detectors want 4 and 2.
     """
     numbers = exposures.exposure.values
     outer = np.searchsorted(numbers, images.exposure.values).astype(np.int32)

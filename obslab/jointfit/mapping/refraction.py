@@ -1,9 +1,10 @@
-"""Differential chromatic refraction: stars of another color than the mean move along the parallactic direction.
+"""Differential chromatic refraction: stars of another color than the mean move along the parallactic
+direction.
 
-dX = k_b (c - c0) n (the note's equation 2), times the tangent of the zenith distance, since that is how refraction
-grows; the note's constant k_b, which cannot follow a change of airmass, is there by ``constant=True``.
-The mean color c0 is of the measurements, so the correction is zero on average and the fitted mappings hold for the
-mean star. k_b comes out in mas per magnitude of color.
+dX = k_b (c - c0) n (the note's equation 2), times the tangent of the zenith distance, since that is how
+refraction grows; the note's constant k_b, which cannot follow a change of airmass, is there by
+``constant=True``. The mean color c0 is of the measurements, so the correction is zero on average and the
+fitted mappings hold for the mean star. k_b comes out in mas per magnitude of color.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Refraction:
         known = np.isfinite(points.color)
         if not known.any():
             raise TermError(
-                "no star has a color, so refraction cannot be fitted: give COLOR in the reference catalogue or in CAT, "
-                "or leave refraction out of the stages"
+                "no star has a color, so refraction cannot be fitted: give COLOR in the reference catalogue "
+                "or in CAT, or leave refraction out of the stages"
             )
         tilt = self.strength(points.airmass)
         used = np.unique(points.exposure)
@@ -39,8 +40,8 @@ class Refraction:
         ]
         if bad:
             raise TermError(
-                f"exposures at rows {bad[:5]} have no airmass of 1 or more or no parallactic angle, which refraction "
-                "needs: add AIRMASS and PARANG to exposures.fits",
+                f"exposures at rows {bad[:5]} have no airmass of 1 or more or no parallactic angle, which "
+                "refraction needs: add AIRMASS and PARANG to exposures.fits",
                 exposures=tuple(bad),
             )
         mean = float(points.color[known].mean())

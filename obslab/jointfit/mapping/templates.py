@@ -1,8 +1,8 @@
 """Templates: displacements within a detector of known shape and fitted strength.
 
-A table gives the displacement in pixels along x, y, or the distance from a centre: radial patterns, the crowding
-at a detector's edges, tree rings (their centre lies outside the detector). The strength is one number, for all
-detectors or for each of them; one says that the table is right as it is.
+A table gives the displacement in pixels along x, y, or the distance from a centre: radial patterns, the
+crowding at a detector's edges, tree rings (their centre lies outside the detector). The strength is one
+number, for all detectors or for each of them; one says that the table is right as it is.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 class Template:
     """Displacement ``pixels`` tabulated ``at`` pixels along x or y, or from ``centre`` outwards (along "r").
 
-    Linear between the table's rows, zero outside. ``detectors``: whose, None for all; ``each``: a strength for
-    each detector. ``fixed``: the strength stays one (a fixed map).
+    Linear between the table's rows, zero outside. ``detectors``: whose, None for all; ``each``: a strength
+    for each detector. ``fixed``: the strength stays one (a fixed map).
     """
 
     name: str
@@ -39,8 +39,8 @@ class Template:
     def __post_init__(self) -> None:
         if len(self.at) != len(self.pixels) or len(self.at) < 2 or not np.all(np.diff(self.at) > 0):
             raise TermError(
-                f"template {self.name!r} has {len(self.at)} places and {len(self.pixels)} displacements; it needs as "
-                "many of each, two at least, and places that grow",
+                f"template {self.name!r} has {len(self.at)} places and {len(self.pixels)} displacements; it "
+                "needs as many of each, two at least, and places that grow",
                 template=self.name,
             )
 

@@ -1,7 +1,8 @@
 """Terms: displacements with few parameters beside the polynomials.
 
-A new term is a small class with ``bind``, which gives it the measurements once and makes it a Bound, with ``value``
-and ``derivatives``. Put an example into ``kinds.KINDS`` and its derivatives are checked with those of the others.
+A new term is a small class with ``bind``, which gives it the measurements once and makes it a Bound, with
+``value`` and ``derivatives``. Put an example into ``kinds.KINDS`` and its derivatives are checked with those
+of the others.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Term(Protocol):
 
 @dataclass
 class Linear:
-    """A Bound whose displacement is parameter[index] times a fixed direction: index (N,), direction (2, N)."""
+    """A Bound whose displacement is parameter[index] times a fixed direction: index (N,), direction (2,
+    N)."""
 
     where: Literal["pixel", "plane"]
     names: tuple[str, ...]

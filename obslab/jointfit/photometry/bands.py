@@ -20,8 +20,7 @@ class MixedBandsError(PhotometryError):
 
 @dataclass(frozen=True)
 class Bands:
-    """For each exposure its band, its instrument and its setup: what shares detector terms and flat
-    correction."""
+    """For each exposure its band, instrument and setup: what shares detector terms and flat correction."""
 
     names: tuple[str, ...]
     """The bands that are fitted; a star has a magnitude in each."""

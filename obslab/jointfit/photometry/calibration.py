@@ -27,8 +27,7 @@ class Calibration:
     terms: Floats
 
     def of_pixels(self, image: Array, x: Array, y: Array, color: Array) -> Floats:
-        """Sum of all terms (mag) at pixels of images, 1-D arrays; NaN on images left out. NaN color: the
-        mean."""
+        """Sum of all terms (mag) at pixels, 1-D arrays; NaN on images left out. NaN color: the mean."""
         total = np.empty(x.shape)
         for part in _chunks(len(x)):
             fx, fy = self.focal(image[part], x[part], y[part])
@@ -71,8 +70,7 @@ class Calibration:
         return np.concatenate([flat, np.zeros((1, len(c.powers)))])
 
     def images(self, exposure: Any, detector: Any) -> Array:
-        """Positions of images along dimension image, from numbers of exposures and detectors that
-        broadcast."""
+        """Positions of images along their dimension, by numbers of exposure and detector that broadcast."""
         measured = self.problem.tables.measured
         e, d = np.broadcast_arrays(np.asarray(exposure, np.int64), np.asarray(detector, np.int64))
         span = max(int(measured.detector.values.max()), int(d.max(initial=0))) + 1

@@ -1,5 +1,7 @@
-"""The tables of a photometric fit. Magnitudes add up: instrumental = star + zero point + detector +
-illumination + color term * (color - mean color)."""
+"""The tables of a photometric fit.
+
+Instrumental magnitude = star + zero point + detector + illumination + color term * (color - mean color).
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""``fit_photometry``: zero points, detector terms, flat correction and color terms of associated
-measurements."""
+"""``fit_photometry``: zero points, detector terms, flat and color corrections of associated measurements."""
 
 from __future__ import annotations
 

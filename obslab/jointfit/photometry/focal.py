@@ -57,8 +57,7 @@ def detectors_of(measured: xr.Dataset, instrument: Ints) -> tuple[Ints, Ints]:
 def from_rough_wcs(
     measured: xr.Dataset, exposures: xr.Dataset, exposure: Ints, instrument: Ints
 ) -> FocalPlane:
-    """The camera's plane in degrees from all images' rough WCS; ``exposure`` is each image's row of
-    exposures."""
+    """The camera's plane in degrees from all rough WCS; ``exposure`` is each image's row of exposures."""
     of_image, instruments = detectors_of(measured, instrument)
     u, v = (a.ravel() for a in np.meshgrid([-1.0, 0, 1], [-1.0, 0, 1]))
     start = measured.start.values

@@ -131,8 +131,7 @@ def connect(
     set_of: Any,
     anchored: Any,
 ) -> None:  # pragma: no cover
-    """Which zero points common stars tie together: set_of becomes each one's set, anchored whether it has
-    references."""
+    """Which zero points common stars tie together: each one's set, and whether that has references."""
     for k in range(len(first) - 1):
         if held[k]:
             continue

@@ -103,8 +103,7 @@ class Passes:
 
 
 def rough_floor(sums: Sums, tails: float = 1.0) -> float:
-    """Error floor (mag) that makes ``tails`` times the variance that the median residual of bright points
-    says."""
+    """Error floor (mag) that makes ``tails`` times the variance by the median residual of bright points."""
     many, _, errors = sums.bright_sums.sum(0)
     if not many:
         return 0.0

@@ -21,8 +21,7 @@ PARTS = 16
 
 
 class Matched(Protocol):
-    """What is needed of an Association: the fitted star of each measurement, the reference star of each of
-    those."""
+    """What is needed of an Association: the fitted star of each measurement, and their reference stars."""
 
     @property
     def star(self) -> Array: ...
@@ -160,8 +159,7 @@ def _reference_magnitudes(
 
 
 def _held_out(measured: xr.Dataset, first: Array, members: Array, part: float) -> Array:
-    """A part of the entries, chosen by what their first measurement is called: the same in any order of
-    rows."""
+    """A part of the entries, chosen by their first measurement's names: the same in any order of rows."""
     held = np.zeros(len(first) - 1, bool)
     if not part:
         return held

@@ -1,5 +1,4 @@
-"""The reduced normal equations: stars eliminated, a few hundred terms left. Solved exactly, and explained
-if not."""
+"""The reduced normal equations, without the stars: solved exactly, or it is explained why they cannot be."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ class NotDeterminedError(PhotometryError):
 
 @dataclass(frozen=True)
 class Reduced:
-    """matrix . step = right, for terms that obey ``gauge``; ``diagonal`` is the matrix's before stars were
-    free."""
+    """matrix . step = right, for terms that obey ``gauge``; ``diagonal`` is that of fixed stars."""
 
     matrix: Floats
     diagonal: Floats

@@ -1,5 +1,4 @@
-"""Which points of a star do not belong: the rule of the astrometric fit, for one number a point instead of
-two.
+"""Which points of a star do not belong: the rule of the astrometric fit, with one number a point, not two.
 
 A star is looked at whole, at the best value of the points that count:
 
@@ -122,8 +121,7 @@ def judge(
 def look(
     n: int, y: Any, weight: Any, active: Any, chi2: Any, ordered: Any
 ) -> tuple[float, float]:  # pragma: no cover
-    """The same from the median of the points, all of which are active then: up to half of them may be
-    wrong."""
+    """The same from the median of the points, of which nearly half may be wrong; all become active."""
     information = 0.0
     for i in range(n):
         active[i] = True

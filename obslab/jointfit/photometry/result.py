@@ -1,5 +1,4 @@
-"""What a photometric fit found: tables, calibrated magnitudes, covariance, and a warm start for the next
-fit."""
+"""What a photometric fit found: tables, calibrated magnitudes, covariance, a warm start for the next fit."""
 
 from __future__ import annotations
 

@@ -52,8 +52,7 @@ class State:
 
 
 def start(columns: Columns, gauge: Gauge, settings: Settings, run: Passes) -> State:
-    """A first solution in magnitudes, with nothing rejected, and what its residuals say of scale and
-    floor."""
+    """A first solution in magnitudes, with nothing rejected, and what that says of scale and floor."""
     state = State(np.zeros(len(columns)), settings.floor_mag or 0.0, np.inf)
     sums = run(state.terms, soft_mag=SOFT_MAG, matrix=True)
     reduced = _reduced(state, sums, columns, gauge)

@@ -65,7 +65,8 @@ class BlockFactor:
 
 
 def _inverses(blocks: Floats, free: NDArray[np.bool_], gauge: Floats) -> Floats:
-    """The inverse of each block (mappings, terms, terms) with its gauge (mappings, terms), over what is free."""
+    """The inverse of each block (mappings, terms, terms) with its gauge (mappings, terms), over what is
+    free."""
     out = np.zeros_like(blocks)
     for n, block in enumerate(blocks):
         at = np.flatnonzero(free[n])
@@ -79,8 +80,8 @@ def _inverses(blocks: Floats, free: NDArray[np.bool_], gauge: Floats) -> Floats:
 
 @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
 def _gram(
-    part: int, u: Any, v: Any, active: Any, star: Any, first: Any, parts: Any, inverse: Any, parent: Any, by_v: Any,
-    gram: Any,
+    part: int, u: Any, v: Any, active: Any, star: Any, first: Any, parts: Any, inverse: Any, parent: Any,
+    by_v: Any, gram: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
     """gram[i] = sum over image i of w (1 - w var) phi phi'."""
     terms = len(parent)

@@ -13,7 +13,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Descent:
-    """``x``, and the size of what it leaves of the right side, in the preconditioner's norm: before and after."""
+    """``x``, and the size of what it leaves of the right side, in the preconditioner's norm: before and
+    after."""
 
     x: Floats
     first: float

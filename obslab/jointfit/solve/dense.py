@@ -1,7 +1,8 @@
-"""The exact reduced matrix, dense: what the fast solver is checked against, falls back on, and covariances come from.
+"""The exact reduced matrix, dense: what the fast solver is checked against, falls back on, and covariances
+come from.
 
-Cost goes with stars x coefficients squared, so this is for when it is asked for: 1,400 coefficients of 36 detectors
-x 30 exposures and 45,000 stars take some seconds.
+Cost goes with stars x coefficients squared, so this is for when it is asked for: 1,400 coefficients of 36
+detectors x 30 exposures and 45,000 stars take some seconds.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def reduced(
 ) -> Floats:
     """The reduced matrix over all coefficients and terms (frozen ones included), stars eliminated.
 
-    ``place``: (u, v) with the displacements of the pixel terms; ``inverse`` (K, n, n) is that of each star's own matrix; ``columns``: index (N, J) and value (2, N, J) of the
-    terms' derivatives.
+    ``place``: (u, v) with the displacements of the pixel terms; ``inverse`` (K, n, n) is that of each star's
+    own matrix; ``columns``: index (N, J) and value (2, N, J) of the terms' derivatives.
     """
     p = problem
     extra = len(state.extra)
@@ -67,10 +68,10 @@ def reduced(
             b = min(a + BATCH, end)
             factors = _roots(inverse[a:b])
             _rows(
-                a, b, *place, active, p.inner, p.outer, p.exposure, image_of, p.star_first, p.members, state.inner,
-                state.outer, by_x, by_y, p.homography, state.stars, p.delta_yr, p.earth, p.radian, factors,
-                p.inner_basis.parent, p.inner_basis.by_v, p.outer_basis.parent, p.outer_basis.by_v,
-                index, value, matrices[number], rows,
+                a, b, *place, active, p.inner, p.outer, p.exposure, image_of, p.star_first, p.members,
+                state.inner, state.outer, by_x, by_y, p.homography, state.stars, p.delta_yr, p.earth,
+                p.radian, factors, p.inner_basis.parent, p.inner_basis.by_v, p.outer_basis.parent,
+                p.outer_basis.by_v, index, value, matrices[number], rows,
             )  # fmt: skip
             subtract_square(matrices[number], rows[: (b - a) * ns])
 
@@ -94,10 +95,11 @@ def _roots(inverse: Floats) -> Floats:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _rows(
-    begin: int, end: int, u: Any, v: Any, active: Any, inner_of: Any, outer_of: Any, exposure_of: Any, image_of: Any,
-    star_first: Any, members: Any, inner: Any, outer: Any, outer_by_x: Any, outer_by_y: Any, homography: Any,
-    stars: Any, delta_yr: Any, earth: Any, radian: float, factors: Any, parent: Any, by_v: Any, outer_parent: Any,
-    outer_by_v: Any, column_index: Any, column_value: Any, direct: Any, rows: Any,
+    begin: int, end: int, u: Any, v: Any, active: Any, inner_of: Any, outer_of: Any, exposure_of: Any,
+    image_of: Any, star_first: Any, members: Any, inner: Any, outer: Any, outer_by_x: Any, outer_by_y: Any,
+    homography: Any, stars: Any, delta_yr: Any, earth: Any, radian: float, factors: Any, parent: Any,
+    by_v: Any, outer_parent: Any, outer_by_v: Any, column_index: Any, column_value: Any, direct: Any,
+    rows: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
     """For stars begin:end: direct += sum J'WJ (its lower triangle), rows = factor sum X'D'WJ."""
     terms, outer_terms = len(parent), len(outer_parent)

@@ -18,9 +18,10 @@ LEAST_GRID = 8
 class Linear:
     """B images, C inner and O outer mappings.
 
-    ``by_x``, ``by_y`` (O, 2, outer terms): derivatives of the outer mappings, exact. At the middle of each image,
-    (B, 2, 2): ``jacobian`` of its outer mapping and ``projection``, of its plane by the common one.
-    ``seen`` (C, work terms, outer terms): monomial j of the outer basis, at inner mapping c, expanded in the work basis.
+    ``by_x``, ``by_y`` (O, 2, outer terms): derivatives of the outer mappings, exact. At the middle of each
+    image, (B, 2, 2): ``jacobian`` of its outer mapping and ``projection``, of its plane by the common one.
+    ``seen`` (C, work terms, outer terms): monomial j of the outer basis, at inner mapping c, expanded in the
+    work basis.
     """
 
     by_x: Floats

@@ -13,11 +13,20 @@ SINGULAR = 1e-10
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def invert(matrix: Any, free: int, lower: Any, keep: Any, inverse: Any) -> None:  # pragma: no cover
-    """Inverse of a positive matrix over the free parameters, zero in the others and in those without information.
+    """Inverse of a positive matrix over the free parameters, zero in the others and in those without
+    information.
 
-    ``free``: bits of ``problem.POSITION``, MOTION and PARALLAX. ``lower`` (n, n) and ``keep`` (n,) are scratch.
+    ``free``: bits of ``problem.POSITION``, MOTION and PARALLAX. ``lower`` (n, n) and ``keep`` (n,) are
+    scratch.
     """
     n = len(matrix)
+    if n == 2 and free & 1:  # by hand: most fits have two parameters a star, and a million of these to do
+        a, b, c = matrix[0, 0], matrix[0, 1], matrix[1, 1]
+        rest = a * c - b * b
+        if a > 0 and rest > SINGULAR * a * c:
+            inverse[0, 0], inverse[1, 1] = c / rest, a / rest
+            inverse[0, 1] = inverse[1, 0] = -b / rest
+            return
     for j in range(n):
         keep[j] = 0
         for i in range(n):

@@ -21,7 +21,8 @@ Floats = NDArray[np.float64]
 MEDIAN_OF_TWO = 1.386
 """Median of chi2 with two degrees of freedom."""
 LEAST_ABSORBED = 0.3
-"""Share of the measurements' chi2 that the fit leaves, at least: where nearly all of it is freedom, it tells little."""
+"""Share of the measurements' chi2 that the fit leaves, at least: where nearly all of it is freedom, it tells
+little."""
 STEADY = 0.02
 """The cut moves only when it changes by more, so that verdicts settle."""
 SETTLED_AFTER = 4
@@ -75,7 +76,8 @@ class Control:
 def minimise(
     solver: Solver, control: Control, *, stage: str = "", cut: float = 0.0, progress: Progress | None = None
 ) -> tuple[list[Iteration], float]:
-    """Iterate to convergence: a step below ``tolerance_sigma`` of all parameters together and verdicts at rest.
+    """Iterate to convergence: a step below ``tolerance_sigma`` of all parameters together and verdicts at
+    rest.
 
     ``cut`` is that of an earlier fit, for a warm start. -> iterations, cut.
     """
@@ -85,6 +87,7 @@ def minimise(
     done: list[Iteration] = []
     for number in range(control.most):
         begin = time.perf_counter()
+        where = f"iteration {number}{' of stage ' + stage if stage else ''}"
         cut = _cut(solver, control, cut, number)
         solver.linearise()
         solver.solve_stars(cut, COME_BACK if number < SETTLED_AFTER else 0.0)
@@ -93,16 +96,16 @@ def minimise(
         step, stars, sigma, products = solver.step()
         if not (np.isfinite(solver.objective) and np.isfinite(sigma) and np.all(np.isfinite(step))):
             raise DivergedError(
-                f"the fit has a chi2 of {solver.objective:.6g} and a step of {sigma:.3g} sigma at iteration {number}"
-                f"{' of stage ' + stage if stage else ''}; are all positions numbers and all errors positive?"
+                f"the fit has a chi2 of {solver.objective:.6g} and a step of {sigma:.3g} sigma at {where}; "
+                "are all positions numbers and all errors positive?"
             )
-        where = f"iteration {number}{' of stage ' + stage if stage else ''}"
         try:
             halvings = _descend(solver, step, stars, cut, where)
         except DivergedError:
             if solver.dense:
                 raise
-            # One Jacobian an image is too simple where the data hardly hold a mapping: with all of them, then.
+            # One Jacobian an image is too simple where the data hardly hold a mapping: with all of them,
+            # then.
             log.info("no step downhill at %s: exact dense steps from here", where)
             solver.dense = True
             step, stars, sigma, products = solver.step()
@@ -115,18 +118,33 @@ def minimise(
         )  # fmt: skip
         if progress is not None and progress(done[-1]) is False:
             raise CancelledError(f"the fit was cancelled at iteration {number}", iteration=number)
-        if sigma < control.tolerance_sigma and settled and (number > 0 or cut > 0 or control.clip_sigma <= 0):
+        judged = number > 0 or cut > 0 or control.clip_sigma <= 0
+        if settled and judged and _near(done, control.tolerance_sigma):
             return done, cut
     if done:
         log.warning(
-            "the fit did not converge in %d iterations: its last step was %.3g sigma, and %d verdicts changed",
+            "the fit did not converge in %d iterations: the last step was %.3g sigma, %d verdicts changed",
             len(done), done[-1].step_sigma, done[-1].changed,
         )  # fmt: skip
     return done, cut
 
 
+def _near(done: list[Iteration], tolerance_sigma: float) -> bool:
+    """Whether what is left to go is below the tolerance: the last step was, or the next one would be far below.
+
+    Near the solution a Gauss-Newton step is to the one before as that was to its own, or smaller.
+    """
+    last = done[-1].step_sigma
+    if last < tolerance_sigma:
+        return True
+    if len(done) < 2 or last > 1 or done[-1].halvings:
+        return False
+    return last * last / done[-2].step_sigma < 0.1 * tolerance_sigma
+
+
 def _descend(solver: Solver, step: Floats, stars: Floats, cut: float, where: str) -> int:
-    """Move by the step, or half of it, or half of that, so that chi2 does not grow; -> how often it was halved."""
+    """Move by the step, or half of it, or half of that, so that chi2 does not grow; -> how often it was
+    halved."""
     before, best = solver.state, solver.objective
     for halvings in range(HALVINGS + 1):
         solver.state = before.moved(step, stars, 0.5**halvings)
@@ -137,13 +155,15 @@ def _descend(solver: Solver, step: Floats, stars: Floats, cut: float, where: str
     solver.state = before
     solver.residuals(_suspect(cut))
     raise DivergedError(
-        f"the fit got worse along its own direction: chi2 {best:.6g} became {worse:.6g} at {where}; are the errors "
-        "of the measurements in pixels, does the rough WCS hold, and do the data determine every mapping?"
+        f"the fit got worse along its own direction: chi2 {best:.6g} became {worse:.6g} at {where}; are "
+        "the errors of the measurements in pixels, does the rough WCS hold, and do the data determine every "
+        "mapping?"
     )
 
 
 def _cut(solver: Solver, control: Control, cut: float, number: int) -> float:
-    """Above this chi2 is an outlier. It follows the median down while the fit improves; the first pass has none.
+    """Above this chi2 is an outlier. It follows the median down while the fit improves; the first pass has
+    none.
 
     The median of what is left of chi2 tells how much too small the stated errors are, if they are.
     """

@@ -1,7 +1,8 @@
 """The exact gradient, and the product of the reduced matrix with a vector, without that matrix.
 
-The gradient is exact, each star being at its own best in first order. The matrix is simplified: one derivative of the
-projection and one of the outer mapping for each image. That changes the path, not where it ends.
+The gradient is exact, each star being at its own best in first order. The matrix is simplified: one
+derivative of the projection and one of the outer mapping for each image. That changes the path, not where it
+ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from obslab.jointfit.solve.residuals import parallax_factors
 
 @lru_cache
 def gradient_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Callable[..., None]:
-    """Moments of z = W (r - D step) with the inner basis, through the outer Jacobian, and with the outer basis.
+    """Moments of z = W (r - D step) with the inner basis, through the outer Jacobian, and with the outer
+    basis.
 
     ``keep``: store z, for the parameters of the terms.
     """
@@ -27,10 +29,11 @@ def gradient_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
 
     @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
     def kernel(
-        part: int, u: Any, v: Any, star: Any, first: Any, parts: Any, inner_of: Any, outer_of: Any, exposure_of: Any,
-        inner: Any, outer: Any, outer_by_x: Any, outer_by_y: Any, homography: Any, stars: Any, step: Any,
-        delta_yr: Any, earth: Any, radian: float, parent: Any, by_v: Any, outer_parent: Any, outer_by_v: Any,
-        active: Any, residual: Any, inner_moments: Any, outer_moments: Any, kept: Any,
+        part: int, u: Any, v: Any, star: Any, first: Any, parts: Any, inner_of: Any, outer_of: Any,
+        exposure_of: Any, inner: Any, outer: Any, outer_by_x: Any, outer_by_y: Any, homography: Any,
+        stars: Any, step: Any, delta_yr: Any, earth: Any, radian: float, parent: Any, by_v: Any,
+        outer_parent: Any, outer_by_v: Any, active: Any, residual: Any, inner_moments: Any,
+        outer_moments: Any, kept: Any,
     ) -> None:  # fmt: skip  # pragma: no cover
         phi = np.empty((len(parent), BLOCK))
         psi = np.empty((len(outer_parent), BLOCK))
@@ -93,16 +96,16 @@ def gradient_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
 def forward_kernel(star_parameters: int, anisotropic: bool, columns: bool) -> Callable[..., None]:
     """y = what a change of the mappings moves each measurement by, and each star's sums of D'W y.
 
-    The change comes as one polynomial per image, inner and outer part folded; ``columns``: plus ``extra``, what
-    the terms add.
+    The change comes as one polynomial per image, inner and outer part folded; ``columns``: plus ``extra``,
+    what the terms add.
     """
     five = star_parameters == 5
 
     @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
     def kernel(
-        part: int, u: Any, v: Any, active: Any, star: Any, first: Any, parts: Any, exposure_of: Any, change: Any,
-        projection: Any, stars: Any, delta_yr: Any, earth: Any, radian: float, parent: Any, by_v: Any, extra: Any,
-        moved: Any, sums: Any,
+        part: int, u: Any, v: Any, active: Any, star: Any, first: Any, parts: Any, exposure_of: Any,
+        change: Any, projection: Any, stars: Any, delta_yr: Any, earth: Any, radian: float, parent: Any,
+        by_v: Any, extra: Any, moved: Any, sums: Any,
     ) -> None:  # fmt: skip  # pragma: no cover
         phi = np.empty((len(parent), BLOCK))
         total = sums[part]
@@ -148,9 +151,9 @@ def backward_kernel(star_parameters: int, anisotropic: bool, keep: bool) -> Call
 
     @njit(cache=True, fastmath=True, nogil=True, error_model="numpy")
     def kernel(
-        part: int, u: Any, v: Any, active: Any, star: Any, first: Any, parts: Any, exposure_of: Any, projection: Any,
-        stars: Any, settled: Any, delta_yr: Any, earth: Any, radian: float, moved: Any, parent: Any, by_v: Any,
-        image_moments: Any, kept: Any,
+        part: int, u: Any, v: Any, active: Any, star: Any, first: Any, parts: Any, exposure_of: Any,
+        projection: Any, stars: Any, settled: Any, delta_yr: Any, earth: Any, radian: float, moved: Any,
+        parent: Any, by_v: Any, image_moments: Any, kept: Any,
     ) -> None:  # fmt: skip  # pragma: no cover
         phi = np.empty((len(parent), BLOCK))
         z0, z1 = np.empty(BLOCK), np.empty(BLOCK)
@@ -195,7 +198,8 @@ def fold(
     step: Any, inner_of: Any, outer_of: Any, jacobian: Any, seen: Any, inners: int, inner_terms: int,
     outer_terms: int, change: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """A step of all coefficients as one polynomial ``change`` (B, 2, work terms), in the basis of the higher degree.
+    """A step of all coefficients as one polynomial ``change`` (B, 2, work terms), in the basis of the higher
+    degree.
 
     ``seen[c, k, j]``: monomial j of the outer basis, at inner mapping c, expanded in that basis.
     """

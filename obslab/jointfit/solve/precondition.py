@@ -1,8 +1,8 @@
 """Which preconditioner of the conjugate gradients suits a problem.
 
-With nearly round errors and outer mappings near the identity, x and y share one reduced matrix of half the size
-(``shared``). Where that would be too large, one polynomial for each of thousands of images, each mapping has its own
-block (``blockwise``).
+With nearly round errors and outer mappings near the identity, x and y share one reduced matrix of half the
+size (``shared``). Where that would be too large, one polynomial for each of thousands of images, each mapping
+has its own block (``blockwise``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def make(
 ) -> SharedFactor | BlockFactor:
     """The preconditioner that suits the size of the problem, at what ``Linear`` says of the state.
 
-    ``seen`` (inner mappings, terms, outer terms); ``active`` weights; ``inverse`` (K, n, n) of the stars' matrices.
+    ``seen`` (inner mappings, terms, outer terms); ``active`` weights; ``inverse`` (K, n, n) of the stars'
+    matrices.
     """
     size = int(problem.half_free.sum())
     kind = SharedFactor if size <= LARGEST else BlockFactor

@@ -1,7 +1,7 @@
 """Problem: the arrays one joint fit works on. State: what it finds. Both in dimensionless plane units.
 
-A plane unit is ``unit`` degrees (pixels, for an image-to-image fit), about the radius of the field, so that the
-arguments of all polynomials lie in [-1, 1].
+A plane unit is ``unit`` degrees (pixels, for an image-to-image fit), about the radius of the field, so that
+the arguments of all polynomials lie in [-1, 1].
 
 The mapping of image i is outer[i](inner[i](u, v)): with the constrained model the inner polynomial belongs to
 the detector and the outer one to the exposure; with the simple model the inner one belongs to the image and
@@ -70,15 +70,16 @@ class Problem:
         cuts = np.searchsorted(self.first, np.arange(PARTS + 1) * count // PARTS)
         cuts[0], cuts[-1] = 0, len(self.first) - 1
         self.part_first = cuts.astype(np.int64)
-        # One bad value would make a sum over all measurements NaN, and the kernels must not be asked about NaN.
+        # One bad value would make a sum over all measurements NaN, and the kernels must not be asked about
+        # NaN.
         for name in ("u", "v", "weight", "prior", "prior_at", "delta_yr", "earth", "homography"):
             values = getattr(self, name)
             if not np.isfinite(values.sum(dtype=np.float64)):
                 bad = np.argwhere(~np.isfinite(values))
                 where = f"first at {tuple(bad[0].tolist())}" if len(bad) else "by their sum"
                 raise NotANumberError(
-                    f"{len(bad):,} values of {name} are not finite, {where}; positions must be numbers and their "
-                    "errors positive: leave such measurements out",
+                    f"{len(bad):,} values of {name} are not finite, {where}; positions must be numbers and "
+                    "their errors positive: leave such measurements out",
                     name=name, rows=bad,
                 )  # fmt: skip
 
@@ -92,7 +93,8 @@ class Problem:
 
     @property
     def work_basis(self) -> Basis:
-        """Basis in which a change of an image's whole mapping is put down: of the higher of the two degrees."""
+        """Basis in which a change of an image's whole mapping is put down: of the higher of the two
+        degrees."""
         return self.inner_basis if self.inner_basis.degree >= self.outer_basis.degree else self.outer_basis
 
     @cached_property

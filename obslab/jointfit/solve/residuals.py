@@ -14,6 +14,10 @@ from obslab.jointfit.solve.blocks import BLOCK, evaluate, monomials
 BINS = 800
 """Logarithmic bins of chi2, 16 an octave, from 2^-10 up: the median comes from them, to 2 %."""
 
+HOPELESS = 16.0
+"""A rejected measurement beyond this many times the suspicious chi2, eight times the cut, does not come back
+in this pass: without this every star that ever had an outlier, a third of them, is judged anew each time."""
+
 SUMS = {2: 5, 5: 19}
 """Sums over a star's measurements: for two parameters D'WD (3) and D'Wr (2)."""
 
@@ -24,8 +28,9 @@ def parallax_factors(
 ) -> tuple[float, float]:  # pragma: no cover
     """Shift in the common plane per unit of parallax of a star at (x, y), the Earth being at ``earth``.
 
-    A star's direction s moves by minus the Earth's place times the parallax; the plane's (e.s, n.s) / p.s then by
-    -(E_e - xi E_p, E_n - eta E_p) / p.s, and 1 / p.s = sqrt(1 + xi2 + eta2). No trigonometry, any distance from the pole.
+    A star's direction s moves by minus the Earth's place times the parallax; the plane's (e.s, n.s) / p.s
+    then by -(E_e - xi E_p, E_n - eta E_p) / p.s, and 1 / p.s = sqrt(1 + xi2 + eta2). No trigonometry, any
+    distance from the pole.
     """
     a, b = x * radian, y * radian
     far = np.sqrt(1 + a * a + b * b)
@@ -71,11 +76,13 @@ def add_five(
 
 @lru_cache
 def residual_kernel(star_parameters: int, anisotropic: bool, shifted: bool) -> Callable[..., None]:
-    """The kernel for stars of 2 or 5 parameters, errors round or not, with or without a shift of each measurement.
+    """The kernel for stars of 2 or 5 parameters, errors round or not, with or without a shift of each
+    measurement.
 
-    It fills ``residual`` (2, N), ``sums`` (parts, K, SUMS) and ``histogram`` (parts, BINS + 2) of chi2, whose last two
-    are number and chi2 of what is active; and marks a star suspect when a measurement's chi2 is above
-    ``suspect_above`` times its ``limit`` (K,), or one was rejected. One of ``skip``, a power of two, is in the histogram.
+    It fills ``residual`` (2, N), ``sums`` (parts, K, SUMS) and ``histogram`` (parts, BINS + 2) of chi2, whose
+    last two are number and chi2 of what is active; and marks a star suspect when a measurement's chi2 is
+    above ``suspect_above`` times its ``limit`` (K,), or one was rejected. One of ``skip``, a power of two, is
+    in the histogram.
     """
     five = star_parameters == 5
 
@@ -83,8 +90,8 @@ def residual_kernel(star_parameters: int, anisotropic: bool, shifted: bool) -> C
     def kernel(
         part: int, u: Any, v: Any, weight: Any, active: Any, star: Any, first: Any, parts: Any, inner_of: Any,
         outer_of: Any, exposure_of: Any, inner: Any, outer: Any, homography: Any, stars: Any, delta_yr: Any,
-        earth: Any, radian: float, shift: Any, suspect_above: float, limit: Any, skip: int, parent: Any, by_v: Any,
-        outer_parent: Any, outer_by_v: Any, residual: Any, sums: Any, suspect: Any, histogram: Any,
+        earth: Any, radian: float, shift: Any, suspect_above: float, limit: Any, skip: int, parent: Any,
+        by_v: Any, outer_parent: Any, outer_by_v: Any, residual: Any, sums: Any, suspect: Any, histogram: Any,
     ) -> None:  # fmt: skip  # pragma: no cover
         phi = np.empty((len(parent), BLOCK))
         psi = np.empty((len(outer_parent), BLOCK))
@@ -154,7 +161,7 @@ def residual_kernel(star_parameters: int, anisotropic: bool, shifted: bool) -> C
                         bins[BINS + 1] += chi2
                         if chi2 > suspect_above * limit[k]:
                             suspect[k] = 1
-                    elif wxx[n] > 0:
+                    elif wxx[n] > 0 and chi2 < HOPELESS * suspect_above:
                         suspect[k] = 1
                     if (n & (skip - 1)) == 0 and wxx[n] > 0:  # a sample is enough for the median
                         bins[int(min(max(16 * np.log2(chi2 + 1e-3) + 160, 0.0), BINS - 1.0))] += 1

@@ -1,7 +1,8 @@
-"""SharedFactor: the preconditioner that x and y share, the Cholesky factor of one reduced matrix of half the size.
+"""SharedFactor: the preconditioner that x and y share, the Cholesky factor of one reduced matrix of half the
+size.
 
-It is built from a sample of stars, drawn with a probability that goes with their information, and factored once; a
-refit keeps it. It takes errors as round and an exposure's outer mapping as nearly the identity.
+It is built from a sample of stars, drawn with a probability that goes with their information, and factored
+once; a refit keeps it. It takes errors as round and an exposure's outer mapping as nearly the identity.
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ def _shared_matrix(p: Problem, seen: Floats, active: Any, chosen: NDArray[np.int
         for a in range(begin, end, BATCH):
             b = min(a + BATCH, end)
             _rows(
-                p.u, p.v, active, p.prior, p.reference_on, p.star_free, p.inner, p.outer, p.exposure, p.delta_yr,
-                seen, image_of, p.star_first, p.members, chosen[a:b], scale[a:b], work.parent, work.by_v,
-                len(p.inner_free), len(p.inner_basis), ranks, matrices[number], rows,
+                p.u, p.v, active, p.prior, p.reference_on, p.star_free, p.inner, p.outer, p.exposure,
+                p.delta_yr, seen, image_of, p.star_first, p.members, chosen[a:b], scale[a:b], work.parent,
+                work.by_v, len(p.inner_free), len(p.inner_basis), ranks, matrices[number], rows,
             )  # fmt: skip
             subtract_square(matrices[number], rows[: (b - a) * ranks])
 
@@ -132,7 +133,8 @@ def _rows(
     exposure_of: Any, delta_yr: Any, seen: Any, image_of: Any, star_first: Any, members: Any, chosen: Any,
     scale: Any, parent: Any, by_v: Any, inners: int, terms: int, ranks: int, direct: Any, rows: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """For each chosen star: direct += scale sum w g g' (lower triangle), rows = sqrt(scale) N^-1/2 sum w (1, t) g."""
+    """For each chosen star: direct += scale sum w g g' (lower triangle), rows = sqrt(scale) N^-1/2 sum w (1,
+    t) g."""
     work_terms = len(parent)
     outer_terms = seen.shape[2]
     outer_at = inners * terms

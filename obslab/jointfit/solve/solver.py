@@ -1,48 +1,37 @@
 """Solver: residuals, star equations, gradient and one Gauss-Newton step of a Problem at a State.
 
-Stars are eliminated; what remains, over all mapping coefficients and terms, is solved by preconditioned conjugate
-gradients, and by the exact dense matrix when those do not get there.
+Stars are eliminated; what remains, over all mapping coefficients and terms, is solved by preconditioned
+conjugate gradients, and by the exact dense matrix when those do not get there.
 """
 
 from __future__ import annotations
-
-import logging
 
 import numpy as np
 from numpy.typing import NDArray
 
 from obslab.jointfit import pool
-from obslab.jointfit.solve import dense, normal, precondition
+from obslab.jointfit.solve import dense, normal
 from obslab.jointfit.solve.blockwise import BlockFactor
-from obslab.jointfit.solve.conjugate import conjugate_gradients
 from obslab.jointfit.solve.freedom import reference_chi2, star_freedom
 from obslab.jointfit.solve.linear import linearise
 from obslab.jointfit.solve.problem import PARTS, Problem, State
 from obslab.jointfit.solve.residuals import BINS, SUMS, median_chi2, residual_kernel
 from obslab.jointfit.solve.shared import SharedFactor
-from obslab.jointfit.solve.squares import scales
 from obslab.jointfit.solve.stars import COME_BACK, settle_kernel, star_kernel
+from obslab.jointfit.solve.stepping import SMALL_SIGMA, gauss_newton
 from obslab.jointfit.solve.termset import TermSet
 
-log = logging.getLogger(__name__)
-
 Floats = NDArray[np.float64]
-CG_TOLERANCE = 1e-3
-"""Reduction of the residual in a step: more accuracy would be lost to the next linearisation."""
-SMALL_SIGMA = 1e-3
 SAMPLED = 100_000
 """Measurements above which the median of chi2 is that of every sixteenth one."""
-EXACT_RIDGES = (1e-12, 1e-9, 1e-6)
-"""Of the diagonal: the first holds directions that the data leave open, the others what rounding makes negative."""
-CG_MOST = {"SharedFactor": 60, "BlockFactor": 400}
 
 
 class Solver:
     """Holds what the passes share; ``state`` changes by ``accept``.
 
-    An iteration: ``linearise``, ``residuals``, ``solve_stars``, ``step``, ``accept``. After that ``active`` (1 or 3, N)
-    are the weights of what counts, ``residual`` (2, N) is in plane units, ``inverse`` (K, n, n) and ``star_step``
-    (K, n) are each star's own covariance and step at fixed mappings.
+    An iteration: ``linearise``, ``residuals``, ``solve_stars``, ``step``, ``accept``. After that ``active``
+    (1 or 3, N) are the weights of what counts, ``residual`` (2, N) is in plane units, ``inverse`` (K, n, n)
+    and ``star_step`` (K, n) are each star's own covariance and step at fixed mappings.
     """
 
     def __init__(self, problem: Problem, state: State) -> None:
@@ -76,7 +65,8 @@ class Solver:
     def residuals(self, suspect_above: float = np.inf) -> None:
         """Residuals of all measurements at the state, chi2 of the active ones, and the stars' sums.
 
-        Stars with a measurement whose chi2 is above ``suspect_above``, half the cut, are judged by ``solve_stars``.
+        Stars with a measurement whose chi2 is above ``suspect_above``, half the cut, are judged by
+        ``solve_stars``.
         """
         p, s = self.problem, self.state
         self.u, self.v = self.terms.moved_pixels(s.extra)
@@ -86,11 +76,11 @@ class Solver:
         skip = 1 if len(p.u) < SAMPLED else 16
         self.suspect[:] = 0
         pool.run(
-            kernel, PARTS, self.u, self.v, p.weight, self.active, p.star, p.first, p.part_first, p.inner, p.outer,
-            p.exposure, s.inner, s.outer, p.homography, s.stars, p.delta_yr, p.earth, p.radian,
-            shift if shift is not None else np.zeros((2, 0)), suspect_above, self.limit, skip, p.inner_basis.parent,
-            p.inner_basis.by_v, p.outer_basis.parent, p.outer_basis.by_v, self.residual, self.sums, self.suspect,
-            histogram,
+            kernel, PARTS, self.u, self.v, p.weight, self.active, p.star, p.first, p.part_first, p.inner,
+            p.outer, p.exposure, s.inner, s.outer, p.homography, s.stars, p.delta_yr, p.earth, p.radian, shift
+            if shift is not None else np.zeros((2, 0)), suspect_above, self.limit, skip, p.inner_basis.parent,
+            p.inner_basis.by_v, p.outer_basis.parent, p.outer_basis.by_v, self.residual, self.sums,
+            self.suspect, histogram,
         )  # fmt: skip
         total = histogram.sum(0)
         self.median = median_chi2(total)
@@ -112,8 +102,8 @@ class Solver:
         pool.run(
             star_kernel(p.star_parameters, p.anisotropic), PARTS, PARTS, self.sums, p.prior, p.prior_at,
             p.reference_on, p.star_free, s.stars, p.star_first, p.members, self.image_of, p.exposure,
-            self.linear.projection, p.delta_yr, p.earth, p.radian, self.residual, p.weight, self.active, self.suspect,
-            cut, come_back, self.weigh, self.limit, self.inverse, self.star_step, report,
+            self.linear.projection, p.delta_yr, p.earth, p.radian, self.residual, p.weight, self.active,
+            self.suspect, cut, come_back, self.weigh, self.limit, self.inverse, self.star_step, report,
         )  # fmt: skip
         total = report.sum(0)
         self.weigh = False
@@ -176,11 +166,11 @@ class Solver:
         inner_moments = np.empty((len(p.inner), 2, len(p.inner_basis)))
         outer_moments = np.empty((len(p.inner), 2, len(p.outer_basis)))
         pool.run(
-            normal.gradient_kernel(p.star_parameters, p.anisotropic, keep), PARTS, self.u, self.v, p.star, p.first,
-            p.part_first, p.inner, p.outer, p.exposure, s.inner, s.outer, self.linear.by_x, self.linear.by_y, p.homography,
-            s.stars, self.star_step, p.delta_yr, p.earth, p.radian, p.inner_basis.parent, p.inner_basis.by_v,
-            p.outer_basis.parent, p.outer_basis.by_v, self.active, self.residual, inner_moments, outer_moments,
-            self.kept,
+            normal.gradient_kernel(p.star_parameters, p.anisotropic, keep), PARTS, self.u, self.v, p.star,
+            p.first, p.part_first, p.inner, p.outer, p.exposure, s.inner, s.outer, self.linear.by_x,
+            self.linear.by_y, p.homography, s.stars, self.star_step, p.delta_yr, p.earth, p.radian,
+            p.inner_basis.parent, p.inner_basis.by_v, p.outer_basis.parent, p.outer_basis.by_v, self.active,
+            self.residual, inner_moments, outer_moments, self.kept,
         )  # fmt: skip
         inner, outer = np.zeros(s.inner.shape), np.zeros(s.outer.shape)
         np.add.at(inner, p.inner, inner_moments)
@@ -199,15 +189,16 @@ class Solver:
         p, work = self.problem, self.problem.work_basis
         change = np.empty((len(p.inner), 2, len(work)))
         normal.fold(
-            step, p.inner, p.outer, self.linear.jacobian, self.linear.seen, len(p.inner_free), len(p.inner_basis),
-            len(p.outer_basis), change,
+            step, p.inner, p.outer, self.linear.jacobian, self.linear.seen, len(p.inner_free),
+            len(p.inner_basis), len(p.outer_basis), change,
         )  # fmt: skip
         columns = self.terms.count > 0
         extra = self.terms.displacement(step[len(step) - self.terms.count :]) if columns else np.zeros((2, 0))
         pool.run(
-            normal.forward_kernel(p.star_parameters, p.anisotropic, columns), PARTS, self.u, self.v, self.active,
-            p.star, p.first, p.part_first, p.exposure, change, self.linear.projection, self.state.stars, p.delta_yr, p.earth,
-            p.radian, work.parent, work.by_v, extra, self.moved, self.star_sums,
+            normal.forward_kernel(p.star_parameters, p.anisotropic, columns), PARTS, self.u, self.v,
+            self.active, p.star, p.first, p.part_first, p.exposure, change, self.linear.projection,
+            self.state.stars, p.delta_yr, p.earth, p.radian, work.parent, work.by_v, extra, self.moved,
+            self.star_sums,
         )  # fmt: skip
         self.summed = False  # star_sums are the first part of the same memory
         pool.run(settle_kernel(p.star_parameters), PARTS, PARTS, self.star_sums, self.inverse, self.settled)
@@ -220,15 +211,16 @@ class Solver:
         kept = self.kept if keep else np.zeros((2, 0))
         image_moments = np.empty((len(p.inner), 2, len(work)))
         pool.run(
-            normal.backward_kernel(p.star_parameters, p.anisotropic, keep), PARTS, self.u, self.v, self.active,
-            p.star, p.first, p.part_first, p.exposure, self.linear.projection, self.state.stars, self.settled, p.delta_yr,
-            p.earth, p.radian, self.moved, work.parent, work.by_v, image_moments, kept,
+            normal.backward_kernel(p.star_parameters, p.anisotropic, keep), PARTS, self.u, self.v,
+            self.active, p.star, p.first, p.part_first, p.exposure, self.linear.projection, self.state.stars,
+            self.settled, p.delta_yr, p.earth, p.radian, self.moved, work.parent, work.by_v, image_moments,
+            kept,
         )  # fmt: skip
         out = np.zeros(len(step))
         mappings = out[: len(out) - self.terms.count]
         normal.unfold(
-            image_moments, p.inner, p.outer, self.linear.jacobian, self.linear.seen, len(p.inner_free), len(p.inner_basis),
-            len(p.outer_basis), mappings,
+            image_moments, p.inner, p.outer, self.linear.jacobian, self.linear.seen, len(p.inner_free),
+            len(p.inner_basis), len(p.outer_basis), mappings,
         )  # fmt: skip
         if p.gauge is not None:
             for axis in p.axes:
@@ -242,71 +234,16 @@ class Solver:
     def step(self) -> tuple[Floats, Floats, float, int]:
         """One Gauss-Newton step from the current residuals and star steps.
 
-        -> step of coefficients and terms, step of the stars, its size in sigma of all parameters together, products.
+        -> step of coefficients and terms, step of the stars (K, n), its size in sigma of all parameters
+        together, products.
         """
-        self.terms.linearise(self)
-        right = -self.gradient()
-        if not self.free.any():
-            return right * 0, self.star_step.copy(), self._star_sigma(), 0
-        if self.dense:
-            x = self._exact(right, np.zeros(len(right)))
-            first, products = float(np.sqrt(max(right @ x, 0))), 0
-        else:
-            x, first, products = self._fast(right)
-        self.forward(x)
-        return x, self.star_step + self.settled, first, products
+        return gauss_newton(self)
 
     def accept(self, step: Floats, stars: Floats, size: float = 1.0) -> None:
         """Move the state."""
         self.state = self.state.moved(step, stars, size)
 
     # ---------------------------------------------------------------- pieces
-    def _fast(self, right: Floats) -> tuple[Floats, float, int]:
-        """The step by conjugate gradients, its size in sigma, and products; by the dense matrix where they fail."""
-        if self.factor is None:
-            self.factor = precondition.make(self.problem, self.linear.seen, self.active, self.inverse)
-        done = conjugate_gradients(
-            self.product, self._precondition, right, tolerance=CG_TOLERANCE, small=self.small_sigma,
-            most=CG_MOST[type(self.factor).__name__],
-        )  # fmt: skip
-        if done.last <= max(0.1 * done.first, self.small_sigma):
-            return done.x, done.first, done.products
-        log.info("conjugate gradients did not converge: exact dense step")
-        return self._exact(right, done.x), done.first, done.products
-
-    def _precondition(self, right: Floats) -> Floats:
-        assert self.factor is not None
-        free, count = self.free, self.terms.count
-        masked = np.where(free, right, 0)
-        mappings = self.factor.solve(masked[: len(right) - count])
-        out = np.concatenate([mappings, masked[len(right) - count :] * self.terms.inverse_diagonal])
-        out[~free] = 0
-        return out
-
-    def _exact(self, right: Floats, otherwise: Floats) -> Floats:
-        """The step by the dense matrix; ``otherwise`` where it is too large: that one goes downhill as well."""
-        from scipy import linalg
-
-        free = self.free
-        try:
-            matrix = self.reduced()[np.ix_(free, free)]
-        except dense.TooLargeError as error:
-            log.warning("the step of the conjugate gradients is taken as it is: %s", error)
-            return otherwise
-        self.exact_steps += 1
-        norm = scales(np.diag(matrix))
-        scaled = matrix / norm[:, None] / norm
-        out = np.zeros(len(right))
-        for ridge in EXACT_RIDGES:
-            try:
-                factor = linalg.cho_factor(scaled + ridge * np.eye(len(norm)), lower=True, check_finite=False)
-            except linalg.LinAlgError:
-                continue
-            out[free] = linalg.cho_solve(factor, right[free] / norm, check_finite=False) / norm
-            return out
-        log.warning("the exact matrix is not positive, the step of the conjugate gradients is taken as it is")
-        return otherwise
-
     def reduced(self) -> Floats:
         """The exact reduced matrix with the gauge, over all coefficients and terms."""
         columns = (self.terms.index, self.terms.value) if self.terms.count else None
@@ -315,13 +252,6 @@ class Solver:
             for axis in self.problem.axes:
                 matrix[axis, axis] += self.problem.gauge
         return matrix
-
-    def _star_sigma(self) -> float:
-        """Size of the stars' own steps, in sigma, when nothing else moves."""
-        p, sums = self.problem, self.star_step
-        variance = np.einsum("kii->ki", self.inverse)
-        ratio = np.where(variance > 0, sums**2 / np.maximum(variance, 1e-300), 0.0)
-        return float(np.sqrt(ratio.sum() / max(p.star_parameters, 1)))
 
     def _shift(self) -> Floats | None:
         plane = self.terms.plane_shift(self.state.extra)

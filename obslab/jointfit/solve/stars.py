@@ -2,16 +2,17 @@
 
 The rule for outliers looks at a star as a whole, at its best place for the measurements that count:
 
-- one that counts is rejected when chi2 / (1 - h) is above the cut, h being its share in the star's place: what its
-  chi2 would be if it had not pulled the star; and only if that is at least half of the star's worst, since one
-  gross outlier makes good neighbours look bad;
-- one that was rejected comes back when chi2 / (1 + h) is below 0.9 of the cut: the gap keeps it from flickering;
+- one that counts is rejected when chi2 / (1 - h) is above the cut, h being its share in the star's place:
+  what its chi2 would be if it had not pulled the star; and only if that is at least half of the star's worst,
+  since one gross outlier makes good neighbours look bad;
+- one that was rejected comes back when chi2 / (1 + h) is below 0.9 of the cut: the gap keeps it from
+  flickering;
 - the reference star is judged like a measurement;
-- a star that lost everything is judged once more from the start in each early iteration: its mapping may have been
-  wrong when it was lost.
+- a star that lost everything is judged once more from the start in each early iteration: its mapping may have
+  been wrong when it was lost.
 
-This is repeated within the star until nothing changes. In late iterations nothing comes back any more, so that a
-verdict on the edge cannot go to and fro for ever.
+This is repeated within the star until nothing changes. In late iterations nothing comes back any more, so
+that a verdict on the edge cannot go to and fro for ever.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def equations(s: Any, matrix: Any, right: Any) -> None:  # pragma: no cover
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def spread_of(c: Any, t: float, p: float, q: float) -> tuple[float, float, float]:  # pragma: no cover
-    """Variances xi xi, xi eta, eta eta of a star's place after t years, parallax factors (p, q), by its inverse c."""
+    """Variances xi xi, xi eta, eta eta of a star's place after t years, parallax factors (p, q), by its
+    inverse c."""
     v00, v01, v11 = c[0, 0], c[0, 1], c[1, 1]
     if len(c) == 5:
         v00 += 2 * t * c[0, 2] + t * t * c[2, 2] + 2 * p * (c[0, 4] + t * c[2, 4]) + p * p * c[4, 4]
@@ -68,9 +70,9 @@ def spread_of(c: Any, t: float, p: float, q: float) -> tuple[float, float, float
 def star_kernel(star_parameters: int, anisotropic: bool) -> Callable[..., None]:
     """The kernel that solves part ``part`` of all stars and judges those that are suspect.
 
-    ``limit`` (K,), if ``weigh``: of half the cut, at which chi2 of its measurements makes a star suspect. What a
-    measurement pulls its star by its share h takes from its chi2, so that the limit is 2 (1 - h), at most one.
-    ``report`` (parts, 4): references used, their chi2, measurements gained, chi2 gained.
+    ``limit`` (K,), if ``weigh``: of half the cut, at which chi2 of its measurements makes a star suspect.
+    What a measurement pulls its star by its share h takes from its chi2, so that the limit is 2 (1 - h), at
+    most one. ``report`` (parts, 4): references used, their chi2, measurements gained, chi2 gained.
     """
     five = star_parameters == 5
     size = star_parameters
@@ -79,10 +81,10 @@ def star_kernel(star_parameters: int, anisotropic: bool) -> Callable[..., None]:
 
     @njit(cache=True, nogil=True, error_model="numpy")
     def kernel(
-        part: int, parts: int, sums: Any, prior: Any, prior_at: Any, reference_on: Any, star_free: Any, stars: Any,
-        star_first: Any, members: Any, image_of: Any, exposure_of: Any, projection: Any, delta_yr: Any, earth: Any,
-        radian: float, residual: Any, weight: Any, active: Any, suspect: Any, cut: float, come_back: float,
-        weigh: bool, limit: Any, inverse: Any, step: Any, report: Any,
+        part: int, parts: int, sums: Any, prior: Any, prior_at: Any, reference_on: Any, star_free: Any,
+        stars: Any, star_first: Any, members: Any, image_of: Any, exposure_of: Any, projection: Any,
+        delta_yr: Any, earth: Any, radian: float, residual: Any, weight: Any, active: Any, suspect: Any,
+        cut: float, come_back: float, weigh: bool, limit: Any, inverse: Any, step: Any, report: Any,
     ) -> None:  # fmt: skip  # pragma: no cover
         count = len(stars)
         total = np.empty(width)
@@ -200,7 +202,7 @@ def star_kernel(star_parameters: int, anisotropic: bool) -> Callable[..., None]:
                             else:
                                 add_two(total, i00, i01, i11, g0, g1)
                     if stage == 0:
-                        if weigh and turn == 0:
+                        if look or weigh:
                             limit[k] = min(1.0, max(2 * (1 - most), LEAST_LIMIT))
                         if not look:
                             break

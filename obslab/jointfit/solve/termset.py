@@ -19,8 +19,9 @@ Floats = NDArray[np.float64]
 class TermSet:
     """All terms together: their parameters one after the other, their derivatives side by side.
 
-    A term displaces a measurement in pixels, before the mapping, or its star's image in the tangent plane, after
-    it. Each is bound to its measurements already (``mapping.terms.Bound``) and speaks in (u, v) or plane units.
+    A term displaces a measurement in pixels, before the mapping, or its star's image in the tangent plane,
+    after it. Each is bound to its measurements already (``mapping.terms.Bound``) and speaks in (u, v) or
+    plane units.
     """
 
     def __init__(self, problem: Problem) -> None:

@@ -1,8 +1,9 @@
 """The turbulence stage: a Gaussian process for each exposure, in turn with the mappings and stars.
 
-The residuals of a fit are what the air did to each exposure, less what the stars' mean places took of it. So the
-field is taken from the measurements' displacement with everything known added back, subtracted, and mappings and
-stars are fitted again; with n exposures each round leaves about 1/n of what the round before left.
+The residuals of a fit are what the air did to each exposure, less what the stars' mean places took of it. So
+the field is taken from the measurements' displacement with everything known added back, subtracted, and
+mappings and stars are fitted again; with n exposures each round leaves about 1/n of what the round before
+left.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from obslab.jointfit import pool
 from obslab.jointfit.fitting import again, run
-from obslab.jointfit.fitting.assembling import FitError
+from obslab.jointfit.fitting.choices import FitError
 from obslab.jointfit.projection import MAS
 from obslab.jointfit.result import FitResult
 from obslab.jointfit.solve.newton import Progress
@@ -45,8 +46,8 @@ class TurbulenceStage:
     seconds: float
 
     def displacement(self, exposure: int, place: Floats) -> Floats:
-        """(n, 2) mas by which the air displaced stars at ``place`` (n, 2), degrees in the plane of the exposure at
-        row ``exposure`` of the table."""
+        """(n, 2) mas by which the air displaced stars at ``place`` (n, 2), degrees in the plane of the
+        exposure at row ``exposure`` of the table."""
         number = np.full(len(place), self.numbers[exposure])
         return np.stack(self.fields.predict(number, place[:, 0], place[:, 1]), -1)
 
@@ -126,7 +127,10 @@ def add_turbulence(
     seconds = time.perf_counter() - begin
     outcome.seconds = {**result.outcome.seconds, "turbulence": seconds}
     outcome.held_out = result.outcome.held_out
-    notes = [*result.notes, "chi2 counts no degrees of freedom for the turbulence; held-out stars judged the fit before it"]
+    notes = [
+        *result.notes,
+        "chi2 counts no degrees of freedom for the turbulence; held-out stars judged the fit before it",
+    ]
     stage = TurbulenceStage(fields, result.exposures.exposure.values, before, after, done, seconds)
     return replace(result, layout=layout, assembled=assembled, outcome=outcome, turbulence=stage, notes=notes)
 
