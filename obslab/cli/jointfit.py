@@ -24,14 +24,20 @@ _Columns = Annotated[
 
 @app.command("import")
 def import_(
-    catalogues: Annotated[list[Path], typer.Argument(help="FITS_LDAC files, or tables with a WCS beside them.")],
+    catalogues: Annotated[
+        list[Path], typer.Argument(help="FITS_LDAC files, or tables with a WCS beside them.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Dataset folder to write.")],
-    reference: Annotated[Path | None, typer.Option(help="Reference catalogue: Gaia, SCAMP's, positions.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Reference catalogue: Gaia, SCAMP's, positions.")
+    ] = None,
     epoch: Annotated[float | None, typer.Option(help="Julian year of a reference without one.")] = None,
     position_error: Annotated[
         float | None, typer.Option("--position-error", help="Error, mas, of a reference without one.")
     ] = None,
-    header: Annotated[list[Path] | None, typer.Option(help="Files with the tables' headers, in order.")] = None,
+    header: Annotated[
+        list[Path] | None, typer.Option(help="Files with the tables' headers, in order.")
+    ] = None,
     column: _Columns = None,
     reference_column: Annotated[
         list[str] | None, typer.Option(help="NAME=COLUMN of the reference, such as mag=JMAG.")
@@ -40,7 +46,9 @@ def import_(
         list[str] | None, typer.Option(help="NAME=CARD, for exposure, detector, band, instrument.")
     ] = None,
     minimum_error: Annotated[float, typer.Option(help="Smallest error of a position, pixel.")] = 0.0,
-    first_pixel: Annotated[int, typer.Option(min=0, max=1, help="What the first pixel's centre is called.")] = 1,
+    first_pixel: Annotated[
+        int, typer.Option(min=0, max=1, help="What the first pixel's centre is called.")
+    ] = 1,
 ) -> None:
     """A dataset folder from SExtractor's FITS_LDAC catalogues (with .head and .ahead) or plain tables."""
     from obslab.jointfit.catalogue import save
@@ -53,9 +61,14 @@ def import_(
     )  # fmt: skip
     save(loaded, out)
     m = loaded.measured.sizes
-    stars = "no reference" if loaded.reference is None else f"{loaded.reference.sizes['reference']:,} reference stars"
+    stars = (
+        "no reference"
+        if loaded.reference is None
+        else f"{loaded.reference.sizes['reference']:,} reference stars"
+    )
     say(
-        f"{out}: {m['measured']:,} measurements on {m['image']} images of {loaded.exposures.sizes['exposure']} "
+        f"{out}: {m['measured']:,} measurements on {m['image']} images of "
+        f"{loaded.exposures.sizes['exposure']} "
         f"exposures, {stars}"
     )
 
@@ -63,20 +76,32 @@ def import_(
 @app.command()
 def run(
     dataset: Annotated[Path, typer.Argument(help="Dataset folder.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for headers, fit.json, residuals.nc, fitted.nc.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for headers, fit.json, residuals.nc, fitted.nc.")
+    ],
     model: Annotated[str, typer.Option(help="simple or constrained.")] = "constrained",
     device_degree: Annotated[int, typer.Option(min=1, max=9, help="Of each detector's polynomial.")] = 4,
     exposure_degree: Annotated[int, typer.Option(min=1, max=9, help="Of each exposure's polynomial.")] = 2,
     degree: Annotated[int, typer.Option(min=1, max=9, help="Of each image's, with the simple model.")] = 3,
     stage: Annotated[
         list[str] | None,
-        typer.Option(help="What is fitted, repeatable: mappings, mappings:exposures, positions, pm, refraction; with +."),
+        typer.Option(
+            help="What is fitted, repeatable: mappings, mappings:exposures, positions, pm, ...; with +."
+        ),
     ] = None,
     refraction: Annotated[str | None, typer.Option(help="'tan z' or 'constant'.")] = None,
-    motion: Annotated[bool | None, typer.Option("--motion/--no-motion", help="Proper motions; default: by rule.")] = None,
-    parallax: Annotated[bool | None, typer.Option("--parallax/--no-parallax", help="Default: by rule.")] = None,
-    photometry: Annotated[bool, typer.Option("--photometry", help="Zero points of the same stars too.")] = False,
-    turbulence: Annotated[bool, typer.Option("--turbulence", help="A Gaussian process for each exposure.")] = False,
+    motion: Annotated[
+        bool | None, typer.Option("--motion/--no-motion", help="Proper motions; default: by rule.")
+    ] = None,
+    parallax: Annotated[
+        bool | None, typer.Option("--parallax/--no-parallax", help="Default: by rule.")
+    ] = None,
+    photometry: Annotated[
+        bool, typer.Option("--photometry", help="Zero points of the same stars too.")
+    ] = False,
+    turbulence: Annotated[
+        bool, typer.Option("--turbulence", help="A Gaussian process for each exposure.")
+    ] = False,
     image_to_image: Annotated[
         bool, typer.Option("--image-to-image", help="Transforms between images, without the reference.")
     ] = False,
@@ -84,7 +109,9 @@ def run(
     floor: Annotated[
         str, typer.Option(help="Error floor: mas, or fit, 'fit per exposure', 'fit per detector'.")
     ] = "0",
-    reference_error: Annotated[float | None, typer.Option(help="Error of all reference positions, mas.")] = None,
+    reference_error: Annotated[
+        float | None, typer.Option(help="Error of all reference positions, mas.")
+    ] = None,
     clip: Annotated[float, typer.Option(min=0, help="Outliers beyond so many sigma; 0: none.")] = 5.0,
     holdout: Annotated[float, typer.Option(min=0, max=0.9, help="Share of stars to check with.")] = 0.1,
     match_cut: Annotated[float, typer.Option(min=0.01, help="Association on rough WCS, arcsec.")] = 3.0,
@@ -110,15 +137,22 @@ def run(
     from obslab.jointfit.output import write
 
     loaded = load(
-        dataset, exposures=exposure, detectors=detector, bands=band, nights=night, instrument_key=instrument_key
+        dataset,
+        exposures=exposure,
+        detectors=detector,
+        bands=band,
+        nights=night,
+        instrument_key=instrument_key,
     )
     announce()
     reference = None if image_to_image else loaded.reference
     with _Bar(quiet=as_json) as bar:
         result = fit(
             loaded.measured, reference, loaded.exposures, model=model, device_degree=device_degree,
-            exposure_degree=exposure_degree, degree=degree, held=held, stages=stage, match_cut_arcsec=match_cut,
-            on_trouble="exclude" if exclude_troubled else "raise", motion="auto" if motion is None else motion,
+            exposure_degree=exposure_degree, degree=degree, held=held, stages=stage,
+            match_cut_arcsec=match_cut,
+            on_trouble="exclude" if exclude_troubled else "raise",
+            motion="auto" if motion is None else motion,
             parallax="auto" if parallax is None else parallax, refraction=refraction, floor_mas=_floor(floor),
             reference_error_mas=reference_error, projector="identity" if image_to_image else "gnomonic",
             clip_sigma=clip, holdout=holdout, photometry=photometry, turbulence=turbulence, progress=bar,
@@ -148,7 +182,9 @@ class _Bar:
         if not self._quiet:
             ratio = iteration.chi2 / max(iteration.degrees_of_freedom, 1)
             self._bar.set_description(iteration.stage[:40], refresh=False)
-            self._bar.set_postfix_str(f"chi2/dof {ratio:.4f}, step {iteration.step_sigma:.3g} sigma", refresh=False)
+            self._bar.set_postfix_str(
+                f"chi2/dof {ratio:.4f}, step {iteration.step_sigma:.3g} sigma", refresh=False
+            )
             self._bar.update()
 
     def __exit__(self, *_: object) -> None:

@@ -1,8 +1,8 @@
 """Simultaneous astrometry and relative photometry of many images of one field.
 
-    datasets, polynomial, projection, pool -> headers, catalogue -> selection -> association -> mapping -> solve
-      -> fitting -> result (residuals, transforms, report) -> photometry, turbulence -> astrometry (fit) -> many
-    wcs, ntuple -> output ; simulate
+    datasets, polynomial, projection, pool -> headers, catalogue -> selection -> association -> mapping
+      -> solve -> fitting -> wcs, ntuple, photometry, turbulence -> output, residuals, report, transforms
+      -> result -> turbulence_stage -> astrometry (fit) -> many ; simulate
 
     measured, reference, exposures = jointfit.load("dataset")
     result = jointfit.fit(measured, reference, exposures)
@@ -18,7 +18,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from obslab.jointfit.association import AlignmentError, Association, associate
+    from obslab.jointfit.association import AlignmentError, Association
+    from obslab.jointfit.association.associate import associate
     from obslab.jointfit.astrometry import fit
     from obslab.jointfit.catalogue import Loaded, load, save, subset
     from obslab.jointfit.catalogue.importing import import_catalogues
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 # Loaded when asked for: numba takes half a second, and not everything here needs it.
 _PLACES = {
-    "AlignmentError": "association", "Association": "association", "associate": "association", "fit": "astrometry",
+    "AlignmentError": "association", "Association": "association", "associate": "association",
+    "fit": "astrometry",
     "Loaded": "catalogue", "load": "catalogue", "save": "catalogue", "subset": "catalogue",
     "import_catalogues": "catalogue.importing", "DegenerateError": "fitting.connections", "fit_many": "many",
     "Refraction": "mapping.refraction", "Template": "mapping.templates", "write": "output",

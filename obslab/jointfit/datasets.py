@@ -39,7 +39,7 @@ MEASURED = Schema(
         ),
     },
 )
-"""What was measured on every image, ordered by image; images by exposure, then detector. ``load`` makes one."""
+"""What was measured on every image, ordered by image; images by exposure, then detector."""
 
 EXPOSURES = Schema(
     "exposures",
@@ -50,7 +50,9 @@ EXPOSURES = Schema(
         "ra": Var(("exposure",), "float64", "deg", "Tangent point, right ascension."),
         "dec": Var(("exposure",), "float64", "deg", "Tangent point, declination."),
         "airmass": Var(("exposure",), "float64", "1", "Airmass; NaN: unknown."),
-        "parallactic_angle": Var(("exposure",), "float64", "deg", "Zenith, from north over east; NaN: unknown."),
+        "parallactic_angle": Var(
+            ("exposure",), "float64", "deg", "Zenith, from north over east; NaN: unknown."
+        ),
         "band": Var(("exposure",), "str", "", "Filter."),
         "instrument": Var(
             ("exposure",), "str", "", "Instrument epoch: detectors are taken as rigid within one."
@@ -85,7 +87,9 @@ ALIGNMENT = Schema(
     "alignment",
     {
         "exposure": Var(("exposure",), "int32", "1", "Number of the exposure."),
-        "xi": Var(("exposure",), "float64", "arcsec", "Offset found: what the rough WCS must be moved by, east."),
+        "xi": Var(
+            ("exposure",), "float64", "arcsec", "Offset found: what the rough WCS must be moved by, east."
+        ),
         "eta": Var(("exposure",), "float64", "arcsec", "The same, north."),
         "rotation": Var(("exposure",), "float64", "arcsec", "Rotation found, as arcsec at one degree."),
         "bright": Var(("exposure",), "int64", "1", "Bright measurements that were tried."),
@@ -135,7 +139,9 @@ RESIDUALS = Schema(
         "detector": Var(("measured",), "int32", "1", "Detector."),
         "x": Var(("measured",), "float64", "pixel", "Measured FITS pixel coordinate."),
         "y": Var(("measured",), "float64", "pixel", "Measured FITS pixel coordinate."),
-        "xi": Var(("measured",), "float64", "deg", "Where the fitted mapping puts it, east of the tangent point."),
+        "xi": Var(
+            ("measured",), "float64", "deg", "Where the fitted mapping puts it, east of the tangent point."
+        ),
         "eta": Var(("measured",), "float64", "deg", "The same, north."),
         "xi_residual": Var(("measured",), "float32", "mas", "Mapped measurement minus projected star, east."),
         "eta_residual": Var(("measured",), "float32", "mas", "The same, north."),
@@ -151,7 +157,9 @@ RESIDUALS = Schema(
         "dec": Var(("measured",), "float64", "deg", "The same, declination."),
         "mag": Var(("measured",), "float32", "mag", "Instrumental magnitude, -2.5 log10(flux)."),
         "color": Var(("measured",), "float32", "mag", "Color used; NaN: the mean."),
-        "delta_epoch": Var(("measured",), "float32", "yr", "Exposure's epoch minus that of the fitted stars."),
+        "delta_epoch": Var(
+            ("measured",), "float32", "yr", "Exposure's epoch minus that of the fitted stars."
+        ),
         "chi2": Var(("measured",), "float32", "1", "Of this measurement, two degrees of freedom."),
         "measurements": Var(("measured",), "int32", "1", "Measurements of its star."),
         "state": Var(("measured",), "int8", "1", "What became of it: position in attrs['states']."),
@@ -181,18 +189,19 @@ REFERENCE_RESIDUALS = Schema(
 
 JOINTCAL = {
     "measured": {
-        "id": "id", "x": "xccd", "y": "yccd", "xi_residual": "rx", "eta_residual": "ry", "xi": "xtp", "eta": "ytp",
-        "mag": "mag", "delta_epoch": "deltaYears", "xi_error": "xErr", "eta_error": "yErr", "covariance": "xyCov",
-        "xi_start": "xtpi", "eta_start": "ytpi", "xi_start_residual": "rxi", "eta_start_residual": "ryi",
-        "star": "fsindex", "ra": "ra", "dec": "dec", "chi2": "chi2", "measurements": "nm", "detector": "detector",
-        "exposure": "visit",
+        "id": "id", "x": "xccd", "y": "yccd", "xi_residual": "rx", "eta_residual": "ry", "xi": "xtp",
+        "eta": "ytp", "mag": "mag", "delta_epoch": "deltaYears", "xi_error": "xErr", "eta_error": "yErr",
+        "covariance": "xyCov", "xi_start": "xtpi", "eta_start": "ytpi", "xi_start_residual": "rxi",
+        "eta_start_residual": "ryi", "star": "fsindex", "ra": "ra", "dec": "dec", "chi2": "chi2",
+        "measurements": "nm", "detector": "detector", "exposure": "visit",
     },
     "reference": {
         "ra": "ra", "dec": "dec", "xi_residual": "rx", "eta_residual": "ry", "mag": "mag", "xi_error": "xErr",
         "eta_error": "yErr", "covariance": "xyCov", "star": "fsindex", "chi2": "chi2", "measurements": "nm",
     },
 }  # fmt: skip
-"""Our names and jointcal's, for its two astrometric ntuples. Its xErr and yErr hold variances, ours errors."""
+"""Our names and jointcal's, for its two astrometric ntuples. Its xErr and yErr hold variances, ours
+errors."""
 
 
 def with_jointcal_names(residuals: xr.Dataset, table: str) -> xr.Dataset:

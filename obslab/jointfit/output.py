@@ -93,8 +93,9 @@ def write(
 ) -> list[Path]:
     """Write a result into ``folder``: headers, fit.json, and with ``tables`` residuals.nc and fitted.nc.
 
-    ``heads``: SCAMP's .head files too; ``text``: jointcal's ntuples; ``exact``: the composed model as ASDF (needs the
-    extra ``gwcs``). An image-to-image fit has transforms.json, to and from its held image, in place of headers.
+    ``heads``: SCAMP's .head files too; ``text``: jointcal's ntuples; ``exact``: the composed model as ASDF
+    (needs the extra ``gwcs``). An image-to-image fit has transforms.json, from every image to its held one,
+    in place of headers.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,7 +127,9 @@ def write(
             ntuple.write_reference(folder / "residuals-ref.csv", result.reference_residuals),
         ]
         if result.photometry is not None:
-            written.append(ntuple.write_photometry(folder / "residuals-phot.csv", result.photometry.residuals))
+            written.append(
+                ntuple.write_photometry(folder / "residuals-phot.csv", result.photometry.residuals)
+            )
     with unfinished(folder / "fit.json") as part:
         part.write_text(json.dumps(result.report, indent=1, default=_plain) + "\n", encoding="utf-8")
     written.append(folder / "fit.json")
@@ -152,7 +155,9 @@ def _write_netcdf(table: xr.Dataset, path: Path) -> None:
         {k: list(v) if isinstance(v, tuple) else v for k, v in table.attrs.items() if v is not None}
     )
     with unfinished(path) as part:
-        plain.to_netcdf(part, engine="netcdf4", encoding={name: {"contiguous": True} for name in _numeric(plain)})
+        plain.to_netcdf(
+            part, engine="netcdf4", encoding={name: {"contiguous": True} for name in _numeric(plain)}
+        )
 
 
 def _numeric(table: xr.Dataset) -> Sequence[str]:
@@ -167,7 +172,8 @@ def _write_transforms(result: FitResult, folder: Path) -> Path:
     path = folder / "transforms.json"
     with unfinished(path) as part:
         part.write_text(
-            json.dumps({"held": str(result.measured.name.values[held]), "transforms": every}, indent=1) + "\n",
+            json.dumps({"held": str(result.measured.name.values[held]), "transforms": every}, indent=1)
+            + "\n",
             encoding="utf-8",
         )
     return path

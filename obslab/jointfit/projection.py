@@ -58,7 +58,7 @@ def homography(to: Floats, source: Floats) -> Floats:
     """Matrices (..., 3, 3) that take (xi, eta, 1), in degrees, of plane ``source`` to that of plane ``to``,
     up to the third component, which divides the other two."""
     scale = np.array([DEG, DEG, 1.0])
-    return np.asarray(to @ np.swapaxes(source, -1, -2)) * scale[None, :] / scale[:, None]
+    return np.asarray(to @ np.swapaxes(source, -1, -2) * scale[None, :] / scale[:, None])
 
 
 def apply(matrix: Floats, xi: Any, eta: Any) -> tuple[Floats, Floats]:
@@ -85,5 +85,7 @@ def earth(mjd: Any) -> Floats:
     from astropy.coordinates import get_body_barycentric
     from astropy.time import Time
 
-    place = get_body_barycentric("earth", Time(np.asarray(mjd, np.float64), format="mjd", scale="utc"), "builtin")
+    place = get_body_barycentric(
+        "earth", Time(np.asarray(mjd, np.float64), format="mjd", scale="utc"), "builtin"
+    )
     return np.moveaxis(np.asarray(place.xyz.to_value("au"), np.float64), 0, -1)

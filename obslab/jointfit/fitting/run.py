@@ -23,10 +23,8 @@ Bools = NDArray[np.bool_]
 FLOOR_ROUNDS = 4
 FLOOR_STEADY = 0.01
 """Rounds end when no floor changes by more, as a fraction of itself."""
-
-
-LOOSE_SIGMA = 1.0
-LOOSE_FLICKER = 1e-4
+LOOSE_SIGMA, LOOSE_FLICKER = 1.0, 1e-4
+"""Where the fit without held-out stars ends: the one with them goes on from there."""
 
 
 @dataclass

@@ -42,7 +42,7 @@ def star_freedom(problem: Problem, inverse: Floats) -> Floats:
     matrices.
 
     A reference gives a number for each parameter that may move. The wide priors of other stars count by the
-    part of the answer that is theirs: the trace of their information and the star's covariance.
+    part of the answer that is theirs, squared: their matrices P are diagonal, C is the star's covariance.
     """
     p = problem
     free = p.star_free
@@ -52,7 +52,9 @@ def star_freedom(problem: Problem, inverse: Floats) -> Floats:
     on = p.reference_on == 1
     if p.measured_prior[on].all():
         return np.asarray(np.where(on, 0.0, per_star))
-    diagonal = np.cumsum([0, *range(p.star_parameters, 1, -1)])
-    theirs = (p.prior[:, diagonal] * np.einsum("kii->ki", inverse)).sum(1)
+    # The residuals of a ridge keep n - 2 tr(H) + tr(H^2); with 1 - H = CP that is n less the parameters plus
+    # tr((CP)^2).
+    diagonal = p.prior[:, np.cumsum([0, *range(p.star_parameters, 1, -1)])]
+    theirs = np.einsum("kij,ki,kj->k", inverse**2, diagonal, diagonal)
     given = np.where(p.measured_prior, per_star, theirs)
     return np.asarray(per_star - np.where(on, given, 0.0))

@@ -130,7 +130,7 @@ def minimise(
 
 
 def _near(done: list[Iteration], tolerance_sigma: float) -> bool:
-    """Whether what is left to go is below the tolerance: the last step was, or the next one would be far below.
+    """Whether what is left to go is below the tolerance: the last step was, or the next one would be far so.
 
     Near the solution a Gauss-Newton step is to the one before as that was to its own, or smaller.
     """
