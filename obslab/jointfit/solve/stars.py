@@ -118,7 +118,20 @@ def star_kernel(star_parameters: int, anisotropic: bool) -> Callable[..., None]:
                     reference_test = chi2 / rest / reference_cut
                     look = look or reference_test > cut
                 most = 0.0
-                if not (look or (weigh and turn == 0)) or turn == ROUNDS - 1:
+                if weigh and not look and turn == 0:
+                    # By weights alone: the projection changes them by less than matters for a limit.
+                    for at in range(star_first[k], star_first[k + 1]):
+                        n = members[at]
+                        if active[0, n] > 0:
+                            t, fx, fy = 0.0, 0.0, 0.0
+                            if five:
+                                e = exposure_of[image_of[n]]
+                                t = delta_yr[e]
+                                fx, fy = parallax_factors(stars[k, 0], stars[k, 1], earth[e], radian)
+                            v00, v01, v11 = spread_of(c, t, fx, fy)
+                            most = max(most, 0.5 * np.float64(active[0, n]) * (v00 + v11))
+                    limit[k] = min(1.0, max(2 * (1 - most), LEAST_LIMIT))
+                if not look or turn == ROUNDS - 1:
                     break
                 # First the worst, then the verdicts.
                 worst = reference_test if reference_on[k] == 1 else 0.0
@@ -202,10 +215,7 @@ def star_kernel(star_parameters: int, anisotropic: bool) -> Callable[..., None]:
                             else:
                                 add_two(total, i00, i01, i11, g0, g1)
                     if stage == 0:
-                        if look or weigh:
-                            limit[k] = min(1.0, max(2 * (1 - most), LEAST_LIMIT))
-                        if not look:
-                            break
+                        limit[k] = min(1.0, max(2 * (1 - most), LEAST_LIMIT))
                 if flips == 0:
                     break
             if reference_on[k] == 1:
