@@ -107,7 +107,8 @@ class Schema:
                 first_size, first = sizes.setdefault(dim, (size, name))
                 if size != first_size:
                     problems.append(f"{name} has {size} along {dim!r} where {first} has {first_size}")
-            built[name] = xr.Variable(var.dims, values, var.attrs)
+            # Cast already; without fastpath xarray imports dask.array, a second, to see whether it is that.
+            built[name] = xr.Variable(var.dims, values, var.attrs, fastpath=True)
         self._raise(problems, "cannot be built")
         return xr.Dataset(built, attrs=dict(attrs or {}))
 

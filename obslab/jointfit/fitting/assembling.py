@@ -17,7 +17,7 @@ from obslab.jointfit.fitting.movers import who_moves
 from obslab.jointfit.fitting.starting import plane_grid, start
 from obslab.jointfit.fitting.weights import pixel_scale_mas, weights
 from obslab.jointfit.mapping.layout import Layout
-from obslab.jointfit.mapping.terms import Points
+from obslab.jointfit.mapping.terms import Bound, Points
 from obslab.jointfit.polynomial import basis
 from obslab.jointfit.projection import MAS, earth, homography
 from obslab.jointfit.selection import usable_reference
@@ -40,7 +40,6 @@ class Assembled:
     epoch_yr: float
     frame: Floats
     frames: Floats
-    points: Points
     mas: float
     """Milliarcseconds of a plane unit; between images, by the pixel scale of the held one."""
     grid: Floats
@@ -112,17 +111,18 @@ def assemble(
     stars[:, 2:] = prior.at[:, 2:]
 
     mas = (pixel_scale_mas(measured, held_image(layout)) if identity else 1 / MAS) * unit
-    floor = _floor(choices.floor_mas, measured.sizes["measured"])[rows] / mas
-    half = measured.half.values[image]
-    mid = measured.mid.values[image]
-    x, y = measured.x.values[rows], measured.y.values[rows]
+    floor: Floats | float = 0.0
+    if np.any(choices.floor_mas):
+        floor = _floor(choices.floor_mas, measured.sizes["measured"])[rows] / mas
     scale = np.array([unit, unit, 1.0])
     plane = homography(association.frames, association.frame) * scale[None, :] / scale[:, None]
     mjd = exposures.mjd.values
     directions = earth(mjd) @ association.frame.T if size == 5 else np.zeros((len(mjd), 3))
     held_gauge = _gauge(choices, reference, layout, mas, notes)
-    points = _points(measured, exposures, rows, exposure, image, x, y, half, unit, color)
-    terms = tuple(term.bind(points) for term in choices.terms)
+    terms: tuple[Bound, ...] = ()
+    if choices.terms:
+        points = _points(measured, exposures, rows, exposure, image, unit, color)
+        terms = tuple(term.bind(points) for term in choices.terms)
     first = np.concatenate([[0], np.cumsum(np.bincount(image, minlength=images))]).astype(np.int64)
     problem = Problem(
         basis(layout.inner_degree),
@@ -131,8 +131,8 @@ def assemble(
         layout.outer,
         exposure,
         first,
-        np.ascontiguousarray((x - mid[:, 0]) / half[:, 0]),
-        np.ascontiguousarray((y - mid[:, 1]) / half[:, 1]),
+        _normalised(measured, "x", 0, rows, image),
+        _normalised(measured, "y", 1, rows, image),
         weights(measured, rows, unit, floor, identity=identity),
         star,
         association.first,
@@ -161,7 +161,6 @@ def assemble(
         epoch_yr,
         association.frame,
         association.frames,
-        points,
         mas,
         grid,
         measured.mid.values,
@@ -220,23 +219,28 @@ def _gauge(
     return np.concatenate([inner.ravel(), outer.ravel()])
 
 
+def _normalised(measured: xr.Dataset, name: str, axis: int, rows: Any, image: Any) -> Floats:
+    """u or v of the rows; a column at a time, since a million rows are 8 MB each."""
+    out = np.asarray(measured[name].values[rows], np.float64)
+    out -= measured.mid.values[:, axis][image]
+    out /= measured.half.values[:, axis][image]
+    return out
+
+
 def _points(
     measured: xr.Dataset,
     exposures: xr.Dataset,
     rows: Any,
     exposure: Any,
     image: Any,
-    x: Floats,
-    y: Floats,
-    half: Floats,
     unit: float,
     color: Floats | None,
 ) -> Points:
     detectors, number = np.unique(measured.detector.values, return_inverse=True)
     return Points(
-        x,
-        y,
-        half,
+        measured.x.values[rows],
+        measured.y.values[rows],
+        measured.half.values[image],
         exposure[image].astype(np.int64),
         number[image].astype(np.int64),
         tuple(detectors.tolist()),

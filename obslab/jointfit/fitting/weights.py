@@ -23,13 +23,18 @@ def pixel_scale_mas(measured: xr.Dataset, image: int) -> float:
 
 
 def weights(
-    measured: xr.Dataset, rows: NDArray[np.int64], unit: float, floor: Floats, *, identity: bool = False
+    measured: xr.Dataset,
+    rows: NDArray[np.int64],
+    unit: float,
+    floor: Floats | float,
+    *,
+    identity: bool = False,
 ) -> NDArray[np.float32]:
     """Information about each place in the plane, (1, n), or (3, n) where errors differ by direction.
 
-    ``floor`` (n,): plane units, added in quadrature. ``identity``: planes are pixels, of an image that may be
-    turned against the measurement's, so errors are taken as round. One scale for an image: the scale of a
-    wide camera changes by 0.2 % over a detector, which changes chi2 by less than that.
+    ``floor`` (n,), or one for all: plane units, added in quadrature. ``identity``: planes are pixels, of an
+    image that may be turned against the measurement's, so errors are taken as round. One scale for an image:
+    that of a wide camera changes by 0.2 % over a detector, which changes chi2 by less than that.
     """
     image = measured.image.values[rows]
     ellipses = "sigma_x" in measured
@@ -44,7 +49,7 @@ def weights(
     if identity or not ellipses:
         variance = error * error
         if np.any(floor):
-            variance = variance + (floor * floor).astype(np.float32)
+            variance = variance + np.square(floor).astype(np.float32)
         return np.asarray(1 / variance, np.float32)[None]
     covariance = np.zeros((len(rows), 2, 2))
     covariance[:, 0, 0] = measured.sigma_x.values[rows].astype(float) ** 2
@@ -52,6 +57,6 @@ def weights(
     cross = measured.covariance_xy.values[rows].astype(float) if "covariance_xy" in measured else 0.0
     covariance[:, 0, 1] = covariance[:, 1, 0] = cross
     plane = np.einsum("nij,njk,nlk->nil", matrix[image], covariance, matrix[image])
-    plane[:, [0, 1], [0, 1]] += floor[:, None] ** 2
+    plane[:, [0, 1], [0, 1]] += np.square(np.broadcast_to(floor, len(plane)))[:, None]
     inverse = np.linalg.inv(plane)
     return np.stack([inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]]).astype(np.float32)
