@@ -118,6 +118,7 @@ def test_processes_that_start_together_share_one_which_ends_when_the_last_is_kil
     wait(lambda: not any(map(lives, running)), "the end")
 
 
+@pytest.mark.long
 def test_what_dies_is_started_again_and_the_archive_goes_on():
     with demo.start() as held, open_archive(held.archive) as archive:
         before = demo.status()["pids"]
@@ -139,6 +140,7 @@ def test_what_dies_is_started_again_and_the_archive_goes_on():
         assert {len({meta.clock for meta in archive.metas(stream)}) for stream in newest} == {1}
 
 
+@pytest.mark.long
 def test_supervisor_that_was_killed_fools_nobody(home):
     first = demo.start()
     running = pids()
@@ -153,6 +155,7 @@ def test_supervisor_that_was_killed_fools_nobody(home):
     first.stop()
 
 
+@pytest.mark.long
 def test_start_waits_for_one_that_is_ending_and_stop_ends_it_whoever_holds_it(notebooks):
     other = notebooks()
     assert other.stdout.readline()
@@ -203,6 +206,7 @@ def test_command_line_starts_shows_and_stops_it(home):
     assert not (home / "demo.json").exists()
 
 
+@pytest.mark.long
 def test_a_link_that_was_cut_is_filled_again_when_it_is_mended():
     with demo.start() as here, open_archive(here.archive) as archive:
         here.cut("wic")

@@ -258,6 +258,8 @@ class FitResult:
         from obslab.jointfit.photometry import fit_photometry
 
         focal = self.focal()
+        if self.excluded is not None:
+            options = {"selected": ~self.excluded, **options}
         fitted = fit_photometry(
             self.measured,
             self.reference,
@@ -274,8 +276,7 @@ class FitResult:
         if not self.has_mapping[i]:
             raise FitError(
                 f"image {self.measured['name'].values[i]} has no fitted mapping: no measurement of exposure "
-                f"{exposure} or "
-                f"of detector {detector} was used; the notes of the report say why",
+                f"{exposure} or of detector {detector} was used; the notes of the report say why",
                 exposure=exposure,
                 detector=detector,
             )

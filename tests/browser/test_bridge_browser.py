@@ -368,6 +368,7 @@ def test_another_bokehjs_on_the_page_keeps_its_place(lab):
     notebook.close()
 
 
+@pytest.mark.long
 def test_a_widget_without_a_view_is_not_drawn_and_one_shown_again_is_current(lab):
     hide = "from IPython.display import display\nhandle = display(bridge, display_id=True)"
     cells = LIVE.removesuffix("bridge\n"), hide, "handle.update('hidden')", "handle.update(bridge)", "k"

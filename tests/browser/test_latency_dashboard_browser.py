@@ -158,6 +158,7 @@ def test_a_gap_is_asked_for_with_the_keyboard_and_shown_as_requested(dashboard, 
     assert len(waiting(path)) == before + 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
 def test_it_is_readable_in_both_themes_and_at_two_widths(dashboard, theme):
     dashboard.use_theme(theme)

@@ -137,6 +137,7 @@ def test_knowing_that_a_field_is_a_gradient_helps():
     assert left[1] < 0.93 * left[0]
 
 
+@pytest.mark.long
 def test_field_of_4000_stars_leaves_3_of_10_mas():
     rng = np.random.default_rng(5)
     places = rng.uniform(-0.23, 0.23, (1000, 2))
@@ -153,6 +154,7 @@ def test_field_of_4000_stars_leaves_3_of_10_mas():
     assert rms(left) < 3
 
 
+@pytest.mark.long
 def test_expected_errors_are_those_found():
     rng = np.random.default_rng(6)
     places = rng.uniform(-0.25, 0.25, (60, 2))
@@ -195,6 +197,7 @@ def test_covariance_of_a_gradient_field_is_symmetric_on_a_grid_of_even_size():
     assert (there * other).sum() == pytest.approx((one * back).sum(), rel=1e-12)
 
 
+@pytest.mark.long
 def test_hyperparameters_come_back():
     rng = np.random.default_rng(8)
     kernels = []

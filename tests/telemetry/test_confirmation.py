@@ -105,6 +105,7 @@ def test_what_died_with_the_broker_while_the_archive_was_away_is_asked_for(
         assert seconds_of(archive) == list(range(T0_S, T0_S + 4010))
 
 
+@pytest.mark.long
 def test_after_a_long_outage_live_samples_do_not_wait_behind_the_backlog(
     journal, archive, broker, address, end
 ):

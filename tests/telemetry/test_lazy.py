@@ -139,6 +139,7 @@ def _answers(archive):
     return [archive.latency(**asked), archive.gaps(**asked), archive.completeness(by="day", **asked)]
 
 
+@pytest.mark.long
 def test_the_same_calls_run_on_a_cluster(week, tmp_path):
     distributed = pytest.importorskip("distributed")
     eager = week.dataset("PEA", "lemi0001")

@@ -60,6 +60,7 @@ def test_a_broker_that_is_not_there_is_named_and_found_when_it_comes(link, caplo
     assert one.state.losses == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["iotcore", pytest.param("mosquitto", marks=pytest.mark.mosquitto)])
 def test_a_frozen_link_is_noticed_sooner_than_the_keep_alive_does_and_taken_up_again(kind, link):
     """paho takes 20 s with a keep-alive of 10 s; the aim is 10 s from the last word of the broker."""

@@ -91,7 +91,7 @@ def run(
             if number:
                 _judge_anew(solver, outcome)
             more = back is not None and number == len(wanted) - 1 and fit_floor is None
-            outcome.descend(_loosely(control) if more else control, "+".join(sorted(names)), progress)
+            outcome.descend(_loosely(control) if more else control, stages.label(names, solver), progress)
         if fit_floor is not None:
             _fit_floors(assembled, outcome, control, fit_floor, back and back[0], progress)
         if (

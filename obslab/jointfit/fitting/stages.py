@@ -91,6 +91,16 @@ def star_bits(stages: Iterable[frozenset[str]]) -> np.uint8:
     )
 
 
+def label(names: frozenset[str], solver: Solver) -> str:
+    """What a stage really fits, in the order of NAMES: the default one names everything there could be."""
+    p = solver.problem
+    moving = int(np.bitwise_or.reduce(p.star_free)) if len(p.star_free) else 0
+    kinds = {stage_of(term) for term in p.terms}
+    idle = {"pm": not moving & MOTION, "parallax": not moving & PARALLAX}
+    idle |= {kind: kind not in kinds for kind in ("refraction", "templates")}
+    return "+".join(name for name in NAMES if name in names and not idle.get(name, False))
+
+
 def apply(
     names: frozenset[str],
     solver: Solver,

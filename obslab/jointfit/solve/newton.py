@@ -43,13 +43,19 @@ class DivergedError(ObslabError, ArithmeticError):
 
 @dataclass(frozen=True)
 class Iteration:
-    """What ``progress`` is told after each iteration."""
+    """What ``progress`` is told after each iteration.
+
+    ``used`` measurements count, ``rejected`` ones are outliers; ``changed`` verdicts differ from before.
+    ``step_sigma`` is the size of the step in standard errors of all parameters together, ``products`` how
+    many with the matrix it took.
+    """
 
     stage: str
     number: int
     chi2: float
     degrees_of_freedom: int
     used: int
+    rejected: int
     changed: int
     step_sigma: float
     products: int
@@ -85,6 +91,7 @@ def minimise(
     solver.small_sigma = SMALL * control.tolerance_sigma
     solver.residuals(_suspect(cut))
     done: list[Iteration] = []
+    offered = int(np.count_nonzero(solver.problem.weight[0] > 0))
     for number in range(control.most):
         begin = time.perf_counter()
         where = f"iteration {number}{' of stage ' + stage if stage else ''}"
@@ -113,7 +120,7 @@ def minimise(
         done.append(
             Iteration(
                 stage, number, solver.chi2, solver.degrees_of_freedom, solver.used,
-                changed, sigma, products, halvings, time.perf_counter() - begin,
+                offered - solver.used, changed, sigma, products, halvings, time.perf_counter() - begin,
             )
         )  # fmt: skip
         if progress is not None and progress(done[-1]) is False:
