@@ -38,7 +38,7 @@ def residuals(result: FitResult) -> xr.Dataset:
     chi2 = np.full(count, np.nan)
     chi2[rows] = np.where(p.weight[0] > 0, measured_chi2(solver), np.nan)
     where = np.full((2, count), np.nan)
-    where[:, rows] = _stars_then(result)
+    where[:, rows] = _stars_then(result, place[rows].T)
     star_at = _sky(result, exposure, where.T) if not identity else (where[0], where[1])
     start, start_residual = _start(result, where.T)
     star = np.where(a.star >= 0, a.star, -1)
@@ -139,12 +139,11 @@ def _mapped(result: FitResult) -> Floats:
     return out
 
 
-def _stars_then(result: FitResult) -> Floats:
-    """(2, n) of the fit's rows: where each star is seen on its exposure's plane, degrees: mapped minus
-    residual.
+def _stars_then(result: FitResult, mapped: Floats) -> Floats:
+    """(2, n) of the fit's rows: where each star is seen on its exposure's plane, degrees: ``mapped`` (2, n)
+    minus the residual.
     """
     solver, p = result.outcome.solver, result.assembled.problem
-    mapped = _mapped(result)[result.assembled.rows].T
     # Refraction and turbulence belong to the residual's mapped side: without them the star is where it is.
     shift = solver._shift()
     total = mapped if shift is None else mapped + shift * p.unit
