@@ -21,5 +21,5 @@ def announce(star_parameters: int = 2) -> bool:
     if any(folder.glob("residuals.*.nbi")):
         return False
     _said = True
-    log.warning("compiling the fit's kernels, once on this machine: some 20 s")
+    log.warning("compiling the fit's kernels, once on this machine: some 25 s")
     return True

@@ -327,7 +327,7 @@ def test_error_ellipses_are_used():
 
 
 def test_progress_is_told_of_every_iteration():
-    simulated, result = base()
+    simulated, _ = base()
     told = []
     again = fit(*simulated.loaded, progress=told.append)
     assert [i.asdict() for i in told] == again.report["history"]
