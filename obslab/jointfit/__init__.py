@@ -1,7 +1,7 @@
 """Simultaneous astrometry and relative photometry of many images of one field.
 
     datasets, polynomial, projection, pool -> headers, catalogue -> selection -> association -> mapping
-      -> solve -> fitting -> wcs, ntuple, photometry, turbulence -> output, residuals, report, transforms
+      -> solve -> fitting -> solution -> wcs, ntuple, photometry, turbulence -> output, residuals, report, transforms
       -> result -> turbulence_stage -> astrometry (fit) -> many ; simulate
 
     measured, reference, exposures = jointfit.load("dataset")

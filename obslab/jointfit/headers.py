@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from obslab.errors import ObslabError
-from obslab.jointfit.polynomial import basis, degree_of, terms
+from obslab.jointfit.polynomial import degree_of, substituted, terms
 
 Floats = NDArray[np.float64]
 Header = Mapping[str, Any]
@@ -75,27 +75,12 @@ def polynomials(
                 pixels = np.zeros((of_kind.size, 2, 3))
                 pixels[:, :, 0] = (mid - crpix)[of_kind]
                 pixels[:, [0, 1], [1, 2]] = half[of_kind]
-                out[of_kind] = np.einsum("nij,njk->nik", cd[of_kind], substituted(warp, pixels))
+                out[of_kind] = np.einsum(
+                    "nij,njk->nik", cd[of_kind], substituted(warp, pixels[:, :, 1:], pixels[:, :, 0])
+                )
             else:
-                out[of_kind] = substituted(warp, start[of_kind])
+                out[of_kind] = substituted(warp, start[of_kind][:, :, 1:], start[of_kind][:, :, 0])
     return crval, out
-
-
-def substituted(outer: Floats, inner: Floats) -> Floats:
-    """Coefficients of polynomials (n, 2, terms) of the two linear functions ``inner`` (n, 2, 3) of u, v."""
-    b = basis(degree_of(outer.shape[-1]))
-    at = {power: k for k, power in enumerate(b.powers)}
-    low = [k for k, (i, j) in enumerate(b.powers) if i + j < b.degree]
-    by_u = [at[b.powers[k][0] + 1, b.powers[k][1]] for k in low]
-    by_v = [at[b.powers[k][0], b.powers[k][1] + 1] for k in low]
-    monomials = np.zeros((len(outer), len(b), len(b)))
-    monomials[:, 0, 0] = 1
-    for k in range(1, len(b)):
-        before, line = monomials[:, b.parent[k]], inner[:, b.by_v[k], :, None]
-        monomials[:, k] = before * line[:, 0]
-        monomials[:, k, by_u] += before[:, low] * line[:, 1]
-        monomials[:, k, by_v] += before[:, low] * line[:, 2]
-    return np.asarray(outer @ monomials)
 
 
 def wcs_cards(crval: Floats, start: Floats, mid: Floats, half: Floats) -> dict[str, str | float | int]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from obslab.errors import ObslabError
 from obslab.jointfit import digits
 from obslab.jointfit.projection import DEG, MAS
-from obslab.jointfit.whole import unfinished
+from obslab.whole import unfinished
 
 _ROWS = 16_384  # formatted at once: what fits into the cache
 
@@ -98,7 +98,7 @@ def _write(path: str | Path, columns: Sequence[Column], table: dict[str, Values]
         "#" + "\t".join(getattr(column, part) for column in columns) + "\n" for part in ("name", "meaning")
     ]
     count = len(next(iter(table.values())))
-    with unfinished(path) as file, file.open("wb") as out:
+    with unfinished(path, durable=False, folders=True) as file, file.open("wb") as out:
         out.write("".join(head).encode("ascii"))
         for begin in range(0, count, _ROWS):
             part = {name: values[begin : begin + _ROWS] for name, values in table.items()}

@@ -16,7 +16,7 @@ from obslab.errors import ObslabError
 from obslab.jointfit import ntuple, projection, wcs
 from obslab.jointfit.polynomial import chebyshev_grid
 from obslab.jointfit.wcs import Card, Headers, Mapped
-from obslab.jointfit.whole import unfinished
+from obslab.whole import unfinished
 
 if TYPE_CHECKING:
     from obslab.jointfit.result import FitResult
@@ -130,7 +130,7 @@ def write(
             written.append(
                 ntuple.write_photometry(folder / "residuals-phot.csv", result.photometry.residuals)
             )
-    with unfinished(folder / "fit.json") as part:
+    with unfinished(folder / "fit.json", durable=False, folders=True) as part:
         part.write_text(json.dumps(result.report, indent=1, default=_plain) + "\n", encoding="utf-8")
     written.append(folder / "fit.json")
     return written
@@ -154,7 +154,7 @@ def _write_netcdf(table: xr.Dataset, path: Path) -> None:
     plain = table.assign_attrs(
         {k: list(v) if isinstance(v, tuple) else v for k, v in table.attrs.items() if v is not None}
     )
-    with unfinished(path) as part:
+    with unfinished(path, durable=False, folders=True) as part:
         plain.to_netcdf(
             part, engine="netcdf4", encoding={name: {"contiguous": True} for name in _numeric(plain)}
         )
@@ -170,7 +170,7 @@ def _write_transforms(result: FitResult, folder: Path) -> Path:
     held = int(np.flatnonzero(result.layout.held_inner)[0])
     every = [json.loads(between(result, int(i), held).to_json()) for i in fitted_images(result) if i != held]
     path = folder / "transforms.json"
-    with unfinished(path) as part:
+    with unfinished(path, durable=False, folders=True) as part:
         part.write_text(
             json.dumps({"held": str(result.measured.name.values[held]), "transforms": every}, indent=1)
             + "\n",

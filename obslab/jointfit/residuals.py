@@ -134,8 +134,7 @@ def _mapped(result: FitResult) -> Floats:
     for i in range(m.sizes["image"]):
         run = slice(first[i], first[i + 1])
         if run.start < run.stop:
-            u, v = result._normalised(i, x[run], y[run])
-            out[run] = result._plane(i, *result._with_templates(i, u, v))
+            out[run] = result.solution.place(i, *result.solution.normalised(i, x[run], y[run]))
     return out
 
 
@@ -145,7 +144,7 @@ def _stars_then(result: FitResult, mapped: Floats) -> Floats:
     """
     solver, p = result.outcome.solver, result.assembled.problem
     # Refraction and turbulence belong to the residual's mapped side: without them the star is where it is.
-    shift = solver._shift()
+    shift = solver.displacement()
     total = mapped if shift is None else mapped + shift * p.unit
     return np.asarray(total - solver.residual * p.unit)
 
@@ -166,7 +165,7 @@ def _start(result: FitResult, star_place: Floats) -> tuple[Floats, Floats]:
     x, y = m.x.values, m.y.values
     for i in range(m.sizes["image"]):
         run = slice(first[i], first[i + 1])
-        u, v = result._normalised(i, x[run], y[run])
+        u, v = result.solution.normalised(i, x[run], y[run])
         xi, eta = values(u, v) @ m.start.values[i, 0], values(u, v) @ m.start.values[i, 1]
         out[run, 0], out[run, 1] = projection.apply(move[i], xi, eta)
     return out, (out - star_place) / MAS

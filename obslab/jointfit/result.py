@@ -20,7 +20,7 @@ from obslab.jointfit.fitting.image_plane import held_image
 from obslab.jointfit.fitting.leaving import excluded_rows, some
 from obslab.jointfit.fitting.run import Outcome
 from obslab.jointfit.mapping.layout import Layout
-from obslab.jointfit.mapping.refraction import BoundRefraction
+from obslab.jointfit.solution import Solution
 from obslab.jointfit.solve.newton import Control, Progress
 
 if TYPE_CHECKING:
@@ -84,32 +84,29 @@ class FitResult:
             held[held_image(self.layout)] = True
         return np.asarray((inner & outer) | held)
 
+    @cached_property
+    def solution(self) -> Solution:
+        """The mappings as functions of position."""
+        return Solution(self.measured, self.assembled, self.outcome.solver, self.choices.terms)
+
     def plane(self, images: Any, u: Any, v: Any) -> Floats:
         """(B, P, 2): where ``images`` put the normalised positions (u, v) (P,), degrees in their exposures'
         planes.
 
         Polynomials and templates; without color and turbulence, which are not of the image alone.
         """
-        images = np.atleast_1d(images)
-        p, s = self.assembled.problem, self.outcome.solver.state
-        u, v = np.asarray(u, np.float64), np.asarray(v, np.float64)
-        if any(term.where == "pixel" for term in p.terms):
-            moved = [self._with_templates(int(i), u, v) for i in images]
-            return np.stack([self._plane(int(i), a, b) for i, (a, b) in zip(images, moved, strict=True)])
-        focal = np.einsum("pk,bak->abp", p.inner_basis(u, v), s.inner[p.inner[images]])
-        at = p.outer_basis(focal[0], focal[1])
-        return np.asarray(np.einsum("bpk,bak->bpa", at, s.outer[p.outer[images]]) * p.unit)
+        return self.solution.places(
+            np.atleast_1d(images), np.asarray(u, np.float64), np.asarray(v, np.float64)
+        )
 
     def focal(self, rows: Any = slice(None)) -> Floats:
         """(n, 2): where the detector's mapping puts rows of measured in the focal plane, degrees."""
-        p, s = self.assembled.problem, self.outcome.solver.state
         image = self.measured.image.values[rows]
         out = np.empty((len(image), 2))
         x, y = self.measured.x.values[rows], self.measured.y.values[rows]
         for i in np.unique(image):
             mine = image == i
-            u, v = self._normalised(int(i), x[mine], y[mine])
-            out[mine] = p.inner_basis(u, v) @ s.inner[p.inner[i]].T * p.unit
+            out[mine] = self.solution.focal(int(i), *self.solution.normalised(int(i), x[mine], y[mine]))
         return out
 
     def sky(self, exposure: int, detector: int, x: Any, y: Any, color: Any = None) -> tuple[Floats, Floats]:
@@ -118,13 +115,13 @@ class FitResult:
         self._celestial()
         i = self._mapped(exposure, detector)
         x, y = np.atleast_1d(np.asarray(x, np.float64)), np.atleast_1d(np.asarray(y, np.float64))
-        u, v = self._normalised(i, x, y)
-        place = self._plane(i, *self._with_templates(i, u, v))
+        place = self.solution.place(i, *self.solution.normalised(i, x, y))
         e = int(self.assembled.problem.exposure[i])
-        move = self._turbulence(e, place)
+        if self.turbulence is not None:
+            place = place - self.turbulence.displacement(e, place) * projection.MAS
         if color is not None:
-            move = move - self._refraction(e, np.broadcast_to(np.asarray(color, np.float64), x.shape))
-        place = place + move
+            moved = self.solution.refraction(e, np.broadcast_to(np.asarray(color, np.float64), x.shape))
+            place = place - moved
         return projection.sky(projection.from_plane(self.assembled.frames[e], place[:, 0], place[:, 1]))
 
     def wcs(self, exposure: int, detector: int, form: str = "sip") -> WCS:
@@ -208,7 +205,7 @@ class FitResult:
 
         i, j = self._mapped(*a), self._mapped(*b)
         here = np.stack([np.atleast_1d(np.asarray(z, np.float64)) for z in (x, y)])
-        there = np.stack(pixels(self, i, j, *self._normalised(i, here[0], here[1])))
+        there = np.stack(pixels(self, i, j, *self.solution.normalised(i, here[0], here[1])))
         return self.covariance().transform_error(i, here, j, there)
 
     # ---------------------------------------------------------------- again
@@ -281,45 +278,6 @@ class FitResult:
                 detector=detector,
             )
         return i
-
-    def _normalised(self, i: int, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        mid, half = self.measured.mid.values[i], self.measured.half.values[i]
-        return (x - mid[0]) / half[0], (y - mid[1]) / half[1]
-
-    def _with_templates(self, i: int, u: Floats, v: Floats) -> tuple[Floats, Floats]:
-        from obslab.jointfit.mapping.templates import strengths
-
-        mid, half = self.measured.mid.values[i], self.measured.half.values[i]
-        x, y = u * half[0] + mid[0], v * half[1] + mid[1]
-        du, dv = np.zeros_like(u), np.zeros_like(v)
-        detector = int(self.measured.detector.values[i])
-        for template, strength in strengths(
-            self.choices.terms, self.assembled, self.outcome.solver, detector
-        ):
-            move = template.displacement(x, y) * strength
-            du, dv = du + move[0] / half[0], dv + move[1] / half[1]
-        return u + du, v + dv
-
-    def _plane(self, i: int, u: Floats, v: Floats) -> Floats:
-        p, s = self.assembled.problem, self.outcome.solver.state
-        focal = p.inner_basis(u, v) @ s.inner[p.inner[i]].T
-        return np.asarray(p.outer_basis(focal[:, 0], focal[:, 1]) @ s.outer[p.outer[i]].T * p.unit)
-
-    def _refraction(self, exposure: int, color: Floats) -> Floats:
-        """(n, 2) degrees: what refraction moved a star of this color by."""
-        out = np.zeros((len(color), 2))
-        solver = self.outcome.solver
-        for term, part in zip(solver.terms.terms, solver.terms.parts, strict=True):
-            if isinstance(term, BoundRefraction):
-                moved = term.displacement_mas(solver.state.extra[part], exposure, color)
-                out += moved.T * projection.MAS
-        return out
-
-    def _turbulence(self, exposure: int, place: Floats) -> Floats:
-        """(n, 2) degrees to add to mapped positions: less what the air displaced them by."""
-        if self.turbulence is None:
-            return np.zeros_like(place)
-        return np.asarray(-self.turbulence.displacement(exposure, place) * projection.MAS)
 
     def _celestial(self) -> None:
         if self.choices.projector == "identity":

@@ -14,7 +14,7 @@ from obslab.errors import ObslabError
 from obslab.jointfit.fitting.choices import FitError
 from obslab.jointfit.polynomial import basis, chebyshev_grid
 from obslab.jointfit.projection import apply, homography
-from obslab.jointfit.whole import unfinished
+from obslab.whole import unfinished
 
 if TYPE_CHECKING:
     from obslab.jointfit.result import FitResult
@@ -59,7 +59,7 @@ class Transform:
         return json.dumps({"convention": "FITS pixels, the first is 1", **asdict(self)}, indent=1)
 
     def write(self, path: Path | str) -> None:
-        with unfinished(path) as part:
+        with unfinished(path, durable=False, folders=True) as part:
             part.write_text(self.to_json() + "\n", encoding="utf-8")
 
 

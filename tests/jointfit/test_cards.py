@@ -12,7 +12,7 @@ from jointfit.mapped_images import PIXELS, camera
 
 from obslab.jointfit.wcs import Card, CardError, NoImageError, NoWCSError, fit_sip, fit_tpv, headers
 from obslab.jointfit.wcs.cards import texts
-from obslab.jointfit.whole import WriteError
+from obslab.whole import WriteError
 
 EXTRA = [
     Card("EXPNUM", np.repeat([1001, 1002], 4), "Exposure"),

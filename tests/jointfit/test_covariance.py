@@ -99,9 +99,9 @@ def test_errors_follow_the_strength_of_templates():
     assert np.abs(replace(covariance, matrix=less).predicted_error(image, x, y) / whole - 1).max() > 1e-3
     solver = result.outcome.solver
     solver.state.extra[:] += 0.01
-    moved = result.plane([image], *result._normalised(image, x, y))[0]
+    moved = result.plane([image], *result.solution.normalised(image, x, y))[0]
     solver.state.extra[:] -= 0.01
-    still = result.plane([image], *result._normalised(image, x, y))[0]
+    still = result.plane([image], *result.solution.normalised(image, x, y))[0]
     only = np.zeros_like(covariance.matrix)
     only[strength, strength] = 0.01**2
     expected = np.abs(moved - still) * 3.6e6

@@ -8,7 +8,7 @@ from jointfit.mapped_images import HALF, MID, PIXELS, camera
 
 from obslab.errors import NoLabError
 from obslab.jointfit.wcs import exact
-from obslab.jointfit.whole import WriteError
+from obslab.whole import WriteError
 
 pytest.importorskip("gwcs")
 DEG = 1e-9  # 4e-3 mas

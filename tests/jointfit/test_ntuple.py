@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from obslab.jointfit import datasets, digits, ntuple
 from obslab.jointfit.photometry import datasets as photometry
-from obslab.jointfit.whole import WriteError
+from obslab.whole import WriteError
 
 DEG_PER_MAS = 1 / 3.6e6
 # Columns as the research on jointcal lists them.

@@ -137,3 +137,13 @@ def test_a_refit_can_clip_harder():
 def test_what_cannot_be_excluded_is_said(exclude, match):
     with pytest.raises(ValueError, match=match):
         base()[1].refit(exclude)
+
+
+def test_photometry_after_a_refit_is_without_what_was_excluded():
+    _, result = base()
+    again = result.refit(exclude={"exposure": 3}).with_photometry()
+    rows = again.photometry.residuals
+    used = rows.state.values == rows.attrs["states"].index("used")
+    assert used.any() and not np.any(rows.exposure.values[used] == 3)
+    everything = result.with_photometry().photometry.residuals
+    assert np.any((everything.exposure.values == 3) & (everything.state.values == 0))

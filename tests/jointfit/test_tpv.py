@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from jointfit.mapped_images import MID, PIXELS, camera
 
+from obslab.jointfit.polynomial import substituted
 from obslab.jointfit.projection import MAS, frames, from_plane, sky, unit_vectors
 from obslab.jointfit.wcs import Mapped, NoWCSError, fit_tpv, headers
-from obslab.jointfit.wcs.substitution import substituted
 from obslab.jointfit.wcs.tpv import numbers
 
 

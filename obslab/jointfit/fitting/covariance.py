@@ -92,7 +92,7 @@ def _derivatives(result: FitResult, image: int, x: Any, y: Any) -> tuple[Floats,
     """
     p, s = result.assembled.problem, result.outcome.solver.state
     x, y = np.atleast_1d(np.asarray(x, np.float64)), np.atleast_1d(np.asarray(y, np.float64))
-    u, v = result._with_templates(image, *result._normalised(image, x, y))
+    u, v = result.solution.with_templates(image, *result.solution.normalised(image, x, y))
     phi = p.inner_basis(u, v)
     focal = phi @ s.inner[p.inner[image]].T
     psi = p.outer_basis(focal[:, 0], focal[:, 1])

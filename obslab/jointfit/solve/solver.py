@@ -70,7 +70,7 @@ class Solver:
         """
         p, s = self.problem, self.state
         self.u, self.v = self.terms.moved_pixels(s.extra)
-        shift = self._shift()
+        shift = self.displacement()
         kernel = residual_kernel(p.star_parameters, p.anisotropic, shift is not None)
         histogram = np.zeros((PARTS, BINS + 2))
         skip = 1 if len(p.u) < SAMPLED else 16
@@ -253,7 +253,8 @@ class Solver:
                 matrix[axis, axis] += self.problem.gauge
         return matrix
 
-    def _shift(self) -> Floats | None:
+    def displacement(self) -> Floats | None:
+        """What the terms, and the air, add to mapped places, (2, N) plane units; None: nothing."""
         plane = self.terms.plane_shift(self.state.extra)
         if plane is None or self.shift is None:
             return self.shift if plane is None else plane

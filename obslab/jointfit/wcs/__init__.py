@@ -1,6 +1,6 @@
 """World coordinates of the fitted images, for other programs.
 
-    planes, substitution, cards -> sip, tpv -> writing
+    planes, cards -> sip, tpv -> writing
     exact
 
 ``planes`` fits polynomials to all mappings at once and measures what they miss, ``sip`` and ``tpv`` turn

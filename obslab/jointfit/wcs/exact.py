@@ -17,7 +17,7 @@ import numpy as np
 
 from obslab.errors import NoLabError
 from obslab.jointfit.polynomial import Floats, basis, chebyshev_grid, degree_of
-from obslab.jointfit.whole import unfinished
+from obslab.whole import unfinished
 
 if TYPE_CHECKING:
     from gwcs import WCS
@@ -85,7 +85,7 @@ def write(path: str | Path, models: Mapping[str, WCS]) -> Path:
     """An ASDF file with the gwcs of each name; whole or not at all. Raises WriteError."""
     asdf = _asdf()
     tree = {"wcs": dict(models), "comment": "Pixels count from 0: FITS pixel (1, 1) is (0, 0)."}
-    with unfinished(path) as file:
+    with unfinished(path, durable=False, folders=True) as file:
         asdf.AsdfFile(tree).write_to(file)
     return Path(path)
 

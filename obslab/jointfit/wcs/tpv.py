@@ -15,10 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from obslab.jointfit.polynomial import Floats, basis
+from obslab.jointfit.polynomial import Floats, basis, substituted
 from obslab.jointfit.wcs.cards import Card
 from obslab.jointfit.wcs.planes import Error, Mapped, NoWCSError, flattened, slopes
-from obslab.jointfit.wcs.substitution import substituted
 
 DEGREE = 5
 """As for SIP; about the exposure's tangent point 4 misses 1e-6 mas and 5 misses 4e-8 mas."""

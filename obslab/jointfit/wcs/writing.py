@@ -21,7 +21,7 @@ from obslab.jointfit.wcs.cards import WIDTH, Card, CardError, file_bytes, texts
 from obslab.jointfit.wcs.planes import Mapped, NoWCSError
 from obslab.jointfit.wcs.sip import Sip, fit_sip
 from obslab.jointfit.wcs.tpv import Tpv, fit_tpv
-from obslab.jointfit.whole import WriteError, refused
+from obslab.whole import WriteError, refused
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

@@ -9,8 +9,8 @@ import numpy as np
 from obslab.errors import SheetError
 from obslab.telemetry.absolutes.measurement import Measurement
 from obslab.telemetry.absolutes.sheet import FACES, FIRST_LINE
-from obslab.telemetry.whole import write_whole
 from obslab.times import iso
+from obslab.whole import write_whole
 
 
 def write_sheet(measurement: Measurement, path: Path | str) -> Path:

@@ -13,8 +13,8 @@ from obslab.telemetry.grid import SAMPLERATES, Grid
 from obslab.telemetry.iaga2002.digits import write_digits, write_fixed
 from obslab.telemetry.iaga2002.table import NEVER
 from obslab.telemetry.iaga2002.words import INDEPENDENT, header_lines
-from obslab.telemetry.whole import write_whole
 from obslab.times import NS_PER_DAY, iso
+from obslab.whole import write_whole
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -22,7 +22,7 @@ from obslab.telemetry.ibfv.file import (
 )
 from obslab.telemetry.plain import plain
 from obslab.telemetry.sample import Stream
-from obslab.telemetry.whole import write_whole
+from obslab.whole import write_whole
 
 _FILE = "IBFV2.00"
 _LINE = 53  # characters of a comment

@@ -15,8 +15,8 @@ from obslab.telemetry.grid import UNITS, Grid
 from obslab.telemetry.imagcdf.attributes import FIELD, FILL, entries_of
 from obslab.telemetry.imagcdf.tt2000 import to_tt2000
 from obslab.telemetry.plain import plain
-from obslab.telemetry.whole import unfinished
 from obslab.times import iso, now_ns
+from obslab.whole import unfinished
 
 if TYPE_CHECKING:
     import xarray as xr

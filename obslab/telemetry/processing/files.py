@@ -15,8 +15,8 @@ from obslab.telemetry import impf
 from obslab.telemetry.adjusted import UNITS
 from obslab.telemetry.derived import RECORDED
 from obslab.telemetry.sample import FORMAT, Meta, Stream, as_datetime
-from obslab.telemetry.whole import unfinished, write_whole
 from obslab.times import NS_PER_DAY, NS_PER_S, iso, to_ns
+from obslab.whole import unfinished, write_whole
 
 if TYPE_CHECKING:
     import xarray as xr
