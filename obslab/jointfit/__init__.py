@@ -1,8 +1,9 @@
 """Simultaneous astrometry and relative photometry of many images of one field.
 
     datasets, polynomial, projection, pool -> headers, catalogue -> selection -> association -> mapping
-      -> solve -> fitting -> solution -> wcs, ntuple, photometry, turbulence -> output, residuals, report, transforms
-      -> result -> turbulence_stage -> astrometry (fit) -> many ; simulate
+      -> solve -> fitting -> solution -> wcs, ntuple, photometry, turbulence
+      -> output, residuals, report, transforms -> result
+      -> turbulence_stage -> astrometry (fit) -> many ; simulate
 
     measured, reference, exposures = jointfit.load("dataset")
     result = jointfit.fit(measured, reference, exposures)
